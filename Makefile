@@ -1,0 +1,46 @@
+# Everything from a fresh machine with Python 3.11 to 3.13 and make: `make demo`, `make test`.
+
+VENV ?= .venv
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
+BIN := $(VENV)/bin
+READY := $(VENV)/.hemony-installed
+DEMO ?= checkpoints/demo-digits
+
+.PHONY: help venv demo test check bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+venv: $(READY) ## the environment alone; VENV=path puts it elsewhere
+
+# The stamp is written last: an environment whose installation broke off is made again.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }
+	rm -rf "$(VENV)"
+	$(PYTHON) -m venv "$(VENV)"
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,track]'
+	touch "$(READY)"
+
+demo: $(READY) ## train on scanned digits, evaluate, classify a few scans that were held out
+	rm -rf "$(DEMO)"
+	"$(BIN)/hemony" train experiment=digits output="$(DEMO)"
+	"$(BIN)/hemony" evaluate "$(DEMO)"
+	"$(BIN)/python" -m hemony.datasets.samples "$(DEMO)" "$(DEMO)/run/scans"
+	"$(BIN)/hemony" classify "$(DEMO)" "$(DEMO)/run/scans"
+	@echo "The report, to be opened in a browser: $(DEMO)/run/report.html"
+
+check: $(READY) ## lint, format and types
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+
+test: check ## lint, types and all tests
+	"$(BIN)/pytest"
+
+bench: $(READY) ## speed and accuracy, side by side with what one would use instead (takes hours; see tests/benchmarks)
+	for script in tests/benchmarks/bench_*.py; do "$(BIN)/python" "$$script" || exit 1; done
+
+clean: ## remove the environment, caches and demo runs; checkpoints of your own stay
+	rm -rf "$(VENV)" "$(DEMO)" build dist .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

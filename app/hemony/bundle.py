@@ -1,0 +1,144 @@
+"""The bundle: a folder that holds all that the other verbs need, and nothing that could run code.
+
+`model.safetensors` (weights), `bundle.json` (labels, preprocessing, model, temperature, metrics, data, split, versions, digests),
+`history.json` (curves) and `README.md` (the model card). `bundle.json` is written last and names the digests of the others.
+"""
+
+import base64
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from hemony import durable, models
+from hemony.config import MODELS, Fit
+from hemony.datasets.collection import PARTS, Digests
+from hemony.errors import InputError
+from hemony.preprocessing import ImagePreprocessing
+
+SCHEMA_VERSION = 1
+WEIGHTS, FACTS, HISTORY, CARD = "model.safetensors", "bundle.json", "history.json", "README.md"
+
+
+@dataclass
+class Bundle:
+    """A recogniser with all that is needed to use and to judge it."""
+
+    recogniser: models.Recogniser
+    labels: list[str]
+    model: dict[str, Any]  # the model's config
+    preprocessing: ImagePreprocessing
+    temperature: float
+    metrics: dict[str, Any]
+    data: dict[str, Any]  # the recorded data= config
+    split: dict[str, Digests]  # content digests by part
+    config: dict[str, Any]  # all of it, with what was chosen from the data filled in
+    training: dict[str, Any]  # seed, seconds, steps, machine
+    versions: dict[str, str]
+    history: list[dict[str, float]] = field(default_factory=list)
+    name: str = ""
+
+
+def save(bundle: Bundle, folder: Path, card: str) -> None:
+    """Write a bundle; its parts replace earlier ones one by one, each whole, `bundle.json` last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in bundle.recogniser.state_dict().items()}
+    contents = {
+        WEIGHTS: safetensors.torch.save(state),
+        HISTORY: (json.dumps(bundle.history, indent=1, allow_nan=False) + "\n").encode(),
+        CARD: card.encode(),
+    }
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "task": "image_classification",
+        "labels": bundle.labels,
+        "model": bundle.model,
+        "preprocessing": {**asdict(bundle.preprocessing), "fit": bundle.preprocessing.fit.name},
+        "flip_averaging": bundle.recogniser.flip_averaging,
+        "temperature": bundle.temperature,
+        "metrics": bundle.metrics,
+        "data": bundle.data,
+        "split": {part: encode_digests(digests) for part, digests in bundle.split.items()},
+        "config": bundle.config,
+        "training": bundle.training,
+        "versions": bundle.versions,
+        "digests": {name: durable.digest(content) for name, content in contents.items() if name != CARD},
+    }
+    for name, content in contents.items():
+        durable.write_bytes(folder / name, content)
+    durable.write_json(folder / FACTS, facts)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """`bundle.json`, checked for its version. Raises InputError for a folder that is not a bundle."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a bundle: there is no such folder; `hemony train ... output={folder}` makes one")
+    path = folder / FACTS
+    if not path.is_file():
+        unfinished = durable.states(folder / "run")
+        remedy = f"`hemony train resume={folder}` finishes its training" if unfinished else "a training writes it when it is done"
+        raise InputError(f"{folder} is not a bundle: it has no {FACTS}; {remedy}")
+    try:
+        facts = json.loads(path.read_bytes())
+        version = facts["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); train the bundle again") from None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path} has schema version {version}, this Hemony reads {SCHEMA_VERSION}; use the Hemony that wrote it")
+    assert isinstance(facts, dict)
+    return facts
+
+
+def load(folder: Path) -> Bundle:
+    """A bundle, its weights checked against their digest and loaded on the CPU, ready to predict."""
+    facts = read_facts(folder)
+    try:
+        content = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder / WEIGHTS} cannot be read: {error.strerror}") from None
+    if durable.digest(content) != facts["digests"][WEIGHTS]:
+        raise InputError(
+            f"{folder / WEIGHTS} is not the file that {FACTS} describes (its digest differs): copy the bundle again, whole"
+        )
+    try:
+        given = facts["preprocessing"]
+        preprocessing = ImagePreprocessing(
+            given["channels"], given["size_px"], Fit[given["fit"]], tuple(given["mean"]), tuple(given["std"])
+        )
+        config = MODELS[facts["model"]["kind"]](**facts["model"])
+        with torch.device("meta"):  # no time is lost on initial values
+            network = models.build(config, preprocessing.channels, len(facts["labels"]), preprocessing.size_px)
+        recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
+        recogniser.load_state_dict(safetensors.torch.load(content), assign=True)
+        split = {part: decode_digests(facts["split"][part]) for part in PARTS}
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"{folder / FACTS} does not describe a recogniser ({line}); train the bundle again") from None
+    recogniser.eval().requires_grad_(False)
+    return Bundle(
+        recogniser=recogniser,
+        labels=facts["labels"],
+        model=facts["model"],
+        preprocessing=preprocessing,
+        temperature=facts["temperature"],
+        metrics=facts["metrics"],
+        data=facts["data"],
+        split=split,
+        config=facts["config"],
+        training=facts["training"],
+        versions=facts["versions"],
+        name=str(folder),
+    )
+
+
+def encode_digests(digests: Digests) -> str:
+    """64-bit digests as base64 of their little-endian bytes: eleven characters an image."""
+    return base64.b64encode(np.sort(digests).astype("<u8").tobytes()).decode()
+
+
+def decode_digests(text: str) -> Digests:
+    return np.frombuffer(base64.b64decode(text), dtype="<u8").astype(np.uint64)

@@ -1,0 +1,64 @@
+"""The command: one table from verb to module. A verb's module is imported when the verb is called."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+
+from hemony.errors import EXIT_CHECK_FAILED, EXIT_USAGE, HemonyError, UsageError
+
+VERBS = {
+    "train": "train a recogniser: experiment=NAME, or data=image_folder data.root=DIR",
+    "evaluate": "judge a bundle on data, or two against each other",
+    "classify": "label files, folders, globs or paths from stdin",
+    "doctor": "what is wrong with this installation, and the exact fix",
+}
+USAGE = f"""\
+Hemony trains, evaluates and ships image recognisers from one command.
+
+usage: hemony VERB ...
+
+{chr(10).join(f"  {verb:<10} {words}" for verb, words in VERBS.items())}
+
+`hemony VERB --help` says more. Results go to stdout, everything else to stderr.
+Exit codes: 0 fine, 1 a result that failed a stated check, 2 bad usage or config, 3 bad input, 143 stopped by SIGTERM.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is returned. What the user can mend is one line on stderr, never a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return dispatch(arguments)
+    except HemonyError as error:
+        print(f"hemony: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CHECK_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0 if arguments else EXIT_USAGE
+    if arguments[0] in ("--version", "-V"):
+        import hemony
+
+        print(f"hemony {hemony.__version__}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; expected one of: {', '.join(VERBS)}"
+        raise UsageError(f"'{verb}' is not a verb of hemony{hint}")
+    module = importlib.import_module(f"hemony.{verb}")
+    if rest and rest[0] in ("-h", "--help"):
+        print(module.__doc__)
+        return 0
+    run: Callable[[list[str]], int] = module.main
+    return run(rest)

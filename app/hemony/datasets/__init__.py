@@ -1,0 +1,1 @@
+"""Data sets: found, decoded once, parted, and handed out in batches."""

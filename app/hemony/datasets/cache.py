@@ -1,0 +1,96 @@
+"""Decoding a collection once: every image resized to the network's size, in one file keyed by the content of all of them."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hemony import durable
+from hemony.config import Fit
+from hemony.datasets.collection import Collection
+from hemony.datasets.folder import cache_folder
+from hemony.errors import InputError
+from hemony.preprocessing import Resize
+
+FORMAT = 1  # part of the key: a change of decoding or resizing raises it
+
+
+def decode(collection: Collection, channels: int, size_px: int, fit: Fit, keep: bool) -> tuple[Tensor | None, list[str]]:
+    """Every image as uint8 (N, channels, size_px, size_px), or None unless `keep`, and the errors: "" or one line each (N,).
+
+    With `keep=False` each image is decoded to see that it can be, and let go: for sets that are streamed.
+    """
+    store = cache_folder() / "images" / cache_key(collection, channels, size_px, fit, keep)
+    if collection.cacheable:
+        cached = _load(store, keep)
+        if cached:
+            return cached
+    count = len(collection)
+    pixels = torch.empty((count, channels, size_px, size_px), dtype=torch.uint8) if keep else None
+    errors = [""] * count
+    for index, image in enumerate(decoded(collection, channels, Resize(size_px, fit))):
+        if isinstance(image, str):
+            errors[index] = image
+        elif pixels is not None:
+            pixels[index] = image
+    if collection.cacheable:
+        _store(store, pixels, errors)
+    return pixels, errors
+
+
+def decoded(collection: Collection, channels: int, resize: Resize) -> Iterator[Tensor | str]:
+    """In order, each image decoded and resized in a thread pool, or the line that says why it cannot be."""
+
+    def one(index: int) -> Tensor | str:
+        try:
+            image: Tensor = resize(torch.from_numpy(collection.read(index, channels)))
+        except InputError as error:
+            return str(error)
+        return image
+
+    block = 2048  # results wait in memory until their turn: not more than these
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(collection), block):
+            yield from pool.map(one, range(start, min(start + block, len(collection))))
+            if len(collection) > block and collection.cacheable and sys.stderr.isatty():
+                done = min(start + block, len(collection))
+                print(
+                    f"\rdecoding {done:,} of {len(collection):,} images",
+                    end="\n" if done == len(collection) else "",
+                    file=sys.stderr,
+                )
+
+
+def cache_key(collection: Collection, channels: int, size_px: int, fit: Fit, keep: bool) -> str:
+    """A name that changes with the content of any file, their order, and all that shapes the outcome."""
+    state = hashlib.blake2b(collection.digests.tobytes(), digest_size=12)
+    state.update(f"{FORMAT} {channels} {size_px} {fit.name} {keep}".encode())
+    return state.hexdigest()
+
+
+def _load(store: Path, keep: bool) -> tuple[Tensor | None, list[str]] | None:
+    try:
+        errors = json.loads(store.with_suffix(".json").read_bytes())
+        pixels = torch.from_numpy(np.load(store.with_suffix(".npy"), allow_pickle=False)) if keep else None
+    except (OSError, ValueError):
+        return None
+    return pixels, errors
+
+
+def _store(store: Path, pixels: Tensor | None, errors: list[str]) -> None:
+    """Best effort: a full disk must not stop a training that has all it needs in memory."""
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        if pixels is not None:
+            with durable.replacing(store.with_suffix(".npy")) as file:
+                np.save(file, pixels.numpy(), allow_pickle=False)
+        durable.write_bytes(store.with_suffix(".json"), json.dumps(errors).encode())
+    except OSError as error:
+        print(f"warning: the decoded images are not cached in {store.parent}: {error.strerror}", file=sys.stderr)

@@ -1,0 +1,125 @@
+"""Training batches as a pure function of (seed, step): held on the device where they fit, streamed through workers where not."""
+
+import os
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hemony.config import Flip
+from hemony.datasets.augment import Augment, mirrored
+from hemony.datasets.images import ImagePart
+from hemony.datasets.seeding import generator
+
+Batch = tuple[Tensor, Tensor, int]  # images (B, C, S, S), targets (B,) or (B, K), step
+
+
+class TrainingBatches:
+    """Augmented batches, one epoch after another, up to `epochs`.
+
+    `step` is the number of batches taken so far. It is all the state there is: Lightning saves and restores it, and iteration
+    goes on from there, in the middle of an epoch too. The last batch of an epoch is left out if it is not full, unless it is the
+    only one.
+    """
+
+    def __init__(
+        self,
+        part: ImagePart,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        augment: Augment,
+        device: torch.device,
+        workers: int | None = None,
+    ) -> None:
+        self.part = part
+        self.batch_size = min(batch_size, len(part))
+        self.epoch_batches = len(part) // self.batch_size
+        self.epochs = epochs
+        self.seed = seed
+        self.augment = augment
+        self.device = device
+        self.workers = (os.cpu_count() or 1) if workers is None else workers
+        self.step = 0
+        self.labels = part.labels.to(device)
+        self.flip_bits = torch.rand(len(part), generator=generator(seed, "flip")).to(device) < 0.5
+        self.pixels = part.pixels.to(device, memory_format=torch.channels_last) if part.pixels is not None else None
+
+    def __len__(self) -> int:
+        """Batches of the whole training."""
+        return self.epochs * self.epoch_batches
+
+    def state_dict(self) -> dict[str, int]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.step = state["step"]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """What is left of the training, from `step` on."""
+        while self.step < len(self):
+            epoch, first = divmod(self.step, self.epoch_batches)
+            order = torch.randperm(len(self.part), generator=generator(self.seed, "order", epoch))
+            positions = list(torch.split(order[: self.epoch_batches * self.batch_size], self.batch_size))[first:]
+            for chosen, images in zip(positions, self._images(positions), strict=True):
+                step = self.step
+                self.step += 1
+                yield self._augmented(chosen.to(self.device), images, epoch, step)
+
+    def _images(self, positions: list[Tensor]) -> Iterator[Tensor]:
+        if self.pixels is not None:
+            for chosen in positions:
+                yield self.pixels[chosen.to(self.device)]
+        else:
+            for images in stream(self.part, positions, self.workers):
+                yield images.to(self.device, non_blocking=True)
+
+    def _augmented(self, chosen: Tensor, images: Tensor, epoch: int, step: int) -> Batch:
+        draw = generator(self.seed, "augment", step, self.device)
+        flip = self.augment.config.flip
+        bits = self.flip_bits[chosen]
+        if flip is Flip.random:
+            bits = torch.rand(len(chosen), generator=draw, device=self.device) < 0.5
+        images, targets = self.augment(images, self.labels[chosen], mirrored(flip, bits, epoch), draw)
+        return images, targets, step
+
+
+class PlainBatches:
+    """Images and labels in order, without augmentation: for validation and evaluation."""
+
+    def __init__(self, part: ImagePart, batch_size: int, device: torch.device, workers: int | None = None) -> None:
+        self.part = part
+        self.batch_size = batch_size
+        self.device = device
+        self.workers = (os.cpu_count() or 1) if workers is None else workers
+
+    def __len__(self) -> int:
+        return -(-len(self.part) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        positions = list(torch.split(torch.arange(len(self.part)), self.batch_size))
+        labels = self.part.labels
+        for chosen, images in zip(positions, stream(self.part, positions, self.workers), strict=True):
+            yield images.to(self.device), labels[chosen].to(self.device)
+
+
+class _Stream(Dataset[Tensor]):
+    """One item is one batch, so that a worker decodes a batch at a time."""
+
+    def __init__(self, part: ImagePart) -> None:
+        self.part = part
+
+    def __getitem__(self, positions: Tensor) -> Tensor:
+        torch.set_num_threads(1)  # one process a core: threads beside them would only compete
+        return self.part.batch(positions)
+
+
+def stream(part: ImagePart, positions: list[Tensor], workers: int) -> Iterator[Tensor]:
+    """The batches at these positions: sliced from memory, or decoded by worker processes, in the order asked for."""
+    if part.pixels is not None or not workers:
+        yield from (part.batch(chosen) for chosen in positions)
+        return
+    sampler = cast("Sampler[int]", positions)
+    yield from DataLoader(_Stream(part), batch_size=None, sampler=sampler, num_workers=workers, prefetch_factor=2)

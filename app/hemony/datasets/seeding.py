@@ -1,0 +1,15 @@
+"""Random numbers as a pure function of (seed, purpose, step): nothing is drawn from a stream that a resumed run would miss."""
+
+import hashlib
+
+import torch
+
+
+def derived_seed(seed: int, purpose: str, index: int = 0) -> int:
+    """A 63-bit seed that differs for every seed, purpose and index."""
+    content = f"{seed}/{purpose}/{index}".encode()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
+
+
+def generator(seed: int, purpose: str, index: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(derived_seed(seed, purpose, index))

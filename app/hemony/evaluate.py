@@ -1,0 +1,63 @@
+"""`hemony evaluate`: how good is a bundle, on which data, and is it better than another one?
+
+hemony evaluate BUNDLE                           on the test part of the data that it records
+hemony evaluate BUNDLE data=image_folder data.root=DIR
+hemony evaluate A B data=cifar10                 two bundles on the same images, with McNemar's exact test
+
+--format table|json|jsonl|csv    report=FILE.html    batch_size=N    accelerator=auto|cpu|gpu
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hemony import compose, output
+from hemony.config import EvaluateConfig
+from hemony.errors import UsageError
+
+RECORDED = ("root", "validation_share", "test_share", "split_seed", "folds", "fold", "max_unreadable_share", "memory_budget_gib")
+
+
+def main(arguments: list[str]) -> int:
+    """The verb: bundles and overrides as on the command line, results on stdout."""
+    arguments, form = output.take_format(arguments, "table", ("table", "json", "jsonl", "csv"))
+    folders = [Path(argument).expanduser() for argument in arguments if is_bundle(argument)]
+    overrides = [argument for argument in arguments if not is_bundle(argument)]
+    asks_hydra = any(argument.startswith("-") and argument not in ("-m", "--multirun") for argument in overrides)
+    if not folders and not asks_hydra:
+        raise UsageError("name a bundle: hemony evaluate BUNDLE [BUNDLE] [data=...]")
+    if len(folders) > 2:
+        raise UsageError(f"{len(folders)} bundles given; one is judged, two are compared")
+    recorded = recorded_data(folders[0], overrides) if folders else []
+    results: list[dict[str, Any]] = []
+
+    def job(config: Any, number: int | None) -> None:
+        assert isinstance(config, EvaluateConfig)
+        from hemony import judge
+
+        results.extend(judge.run(config, folders, chosen="data" in {argument.partition("=")[0] for argument in overrides}))
+
+    with tempfile.TemporaryDirectory() as scratch:  # Hydra records a sweep there
+        compose.run_hydra("evaluate", [*recorded, *overrides, f"hydra.sweep.dir={scratch}"], job)
+    if results:
+        output.print_rows(results, form)
+    return 0
+
+
+def is_bundle(argument: str) -> bool:
+    """A path, in contrast to an override (which has a =, unless a folder of that name is there) or an option."""
+    if argument.startswith("-"):
+        return False
+    return "=" not in argument or Path(argument).expanduser().is_dir()
+
+
+def recorded_data(folder: Path, overrides: list[str]) -> list[str]:
+    """The data that a bundle records, as overrides, for those that are not given: all of it, or nothing if `data=` is given."""
+    from hemony import bundle
+
+    if any(override.startswith("data=") for override in overrides):
+        return []
+    data = bundle.read_facts(folder)["data"]
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    values = {key: data[key] for key in RECORDED if data.get(key) is not None and f"data.{key}" not in given}
+    return [f"data={data['kind']}", *(f"data.{key}={value}" for key, value in values.items())]

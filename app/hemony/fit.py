@@ -1,0 +1,189 @@
+"""A run, from a checked config to a bundle: data, network, Lightning, evaluation, report."""
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from hemony import bundle as bundles
+from hemony import durable, evaluation, hardware, models, recipe, rules
+from hemony.callbacks import Progress, Saver, StateIO, StopRequest
+from hemony.config import TorchvisionConfig, TrainConfig, plain
+from hemony.datasets import images
+from hemony.datasets.augment import Augment
+from hemony.datasets.collection import PARTS
+from hemony.datasets.resident import PlainBatches, TrainingBatches
+from hemony.datasets.seeding import derived_seed, generator
+from hemony.errors import InputError
+from hemony.models.fast_cnn import FastCNN
+from hemony.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, TorchvisionClassifier
+from hemony.preprocessing import ImagePreprocessing, channel_statistics
+from hemony.tasks.classification import Classifier
+
+SAMPLE = 5000  # images from which statistics and whitening are measured
+
+
+def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
+    """Train in `folder`, or go on with what is there, and write the bundle; its metrics are returned."""
+    device = hardware.pick_device(config.trainer.accelerator)
+    plan, data = prepare(config, folder)
+    config = plan.config
+    preprocessing = preprocessing_of(config, data)
+    recogniser = build_recogniser(config, data, preprocessing)
+    batches = training_batches(config, data, preprocessing, device)
+    steps = -(-len(batches) // config.trainer.accumulate_batches)
+    module = Classifier(recogniser, rules.build(config.rule), config, steps, batches.epoch_batches)
+    with stop.deferred():
+        fit(module, batches, data, config, folder, device, stop)
+    return evaluation.finish(module, data, preprocessing, plan, folder, device)
+
+
+def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, images.ImageData]:
+    """Find, choose, decode and part the data. What was chosen is stored in the run, and a resumed run is held to it."""
+    started = time.monotonic()
+    plan = recipe.completed(config)
+    collection = images.find(config.data)
+    view = recipe.choose_view(plan, collection)
+    data = images.build(collection, plan.config.data, view.channels, view.size_px, view.fit)
+    recipe.choose_training(plan, data)
+    split = {name: bundles.encode_digests(part.collection.digests) for name, part in data.parts.items()}
+    record = folder / "run" / "data.json"
+    if record.exists():
+        check_same_data(record, split)
+        plan.decisions = durable.read_json(record)["decisions"]
+    else:
+        durable.write_json(record, {"split": split, "decisions": plan.decisions})
+        durable.write_json(folder / "run" / "config.json", plain(plan.config))
+    for line in (*data.notes, *plan.decisions):
+        hardware.log(line)
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in data.parts.items())
+    hardware.log(f"data ready after {time.monotonic() - started:.1f} s: {sizes} images, {len(data.class_names)} classes")
+    return plan, data
+
+
+def check_same_data(record: Path, split: dict[str, str]) -> None:
+    """Raise InputError if the images are no longer those with which the run began."""
+    stored = durable.read_json(record)["split"]
+    changed = [name for name in PARTS if stored[name] != split[name]]
+    if changed:
+        raise InputError(
+            f"the images of the {' and '.join(changed)} part are not those with which the run began: put the data back as it was, or "
+            f"begin a new run"
+        )
+
+
+def preprocessing_of(config: TrainConfig, data: images.ImageData) -> ImagePreprocessing:
+    """Mean and deviation of the training images, or ImageNet's for weights that were trained with those."""
+    if isinstance(config.model, TorchvisionConfig) and config.model.weights:
+        grey = data.channels == 1
+        mean, std = (sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3)
+        means, deviations = ((mean,), (std,)) if grey else (IMAGENET_MEAN, IMAGENET_STD)
+        return ImagePreprocessing(data.channels, data.size_px, data.fit, means, deviations)
+    return ImagePreprocessing(data.channels, data.size_px, data.fit, *channel_statistics(sample(data, config.seed)))
+
+
+def sample(data: images.ImageData, seed: int) -> torch.Tensor:
+    """Up to SAMPLE training images, uint8 (N, C, S, S), drawn by the seed."""
+    return data.train.batch(torch.randperm(len(data.train), generator=generator(seed, "sample"))[:SAMPLE])
+
+
+def build_recogniser(config: TrainConfig, data: images.ImageData, preprocessing: ImagePreprocessing) -> models.Recogniser:
+    """The network with its starting weights: drawn by the seed, whitened, or pre-trained."""
+    torch.manual_seed(derived_seed(config.seed, "weights"))
+    network = models.build(config.model, data.channels, len(data.class_names), data.size_px)
+    recogniser = models.Recogniser(network, preprocessing, bool(config.flip_averaging))
+    if isinstance(network, FastCNN):
+        network.whiten(recogniser.normalise(sample(data, config.seed)))
+    if isinstance(config.model, TorchvisionConfig) and config.model.weights:
+        assert isinstance(network, TorchvisionClassifier)
+        network.load_pretrained(config.model.weights)
+    return recogniser
+
+
+def training_batches(
+    config: TrainConfig, data: images.ImageData, preprocessing: ImagePreprocessing, device: torch.device
+) -> TrainingBatches:
+    augment = Augment(config.data.augment, len(data.class_names), preprocessing.mean)
+    trainer = config.trainer
+    assert trainer.batch_size is not None
+    assert trainer.max_epochs is not None
+    return TrainingBatches(
+        data.train, trainer.batch_size, trainer.max_epochs, config.seed, augment, device, workers=config.data.workers
+    )
+
+
+def fit(
+    module: Classifier,
+    batches: TrainingBatches,
+    data: images.ImageData,
+    config: TrainConfig,
+    folder: Path,
+    device: torch.device,
+    stop: StopRequest,
+) -> None:
+    """Lightning's part: one pass over all batches of all epochs, so that a resumed run is always in the middle of it."""
+    settings = config.trainer
+    every = settings.validate_every_epochs or 0
+    validating = bool(len(data.validation) and every and every <= batches.epochs)
+    run_folder = folder / "run"
+    saver = Saver(settings.save_every_s, run_folder, stop)
+    if config.trainer.channels_last:
+        module.to(memory_format=torch.channels_last)
+    with quiet_lightning():
+        trainer = lightning.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision="bf16-mixed" if hardware.use_bf16(settings.precision, device) else "32-true",
+            max_epochs=1,
+            accumulate_grad_batches=settings.accumulate_batches,
+            gradient_clip_val=settings.gradient_clip_norm or None,
+            val_check_interval=every * batches.epoch_batches if validating else None,
+            check_val_every_n_epoch=None if validating else 1,
+            limit_val_batches=None if validating else 0,
+            deterministic=settings.deterministic,
+            callbacks=[saver, Progress(batches.epoch_batches, batches.epochs)],
+            plugins=[StateIO(run_folder)],
+            logger=tensorboard(run_folder) if settings.tensorboard else False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        validation = PlainBatches(data.validation, 500, device, config.data.workers) if validating else None
+        states = durable.states(run_folder)
+        trainer.fit(module, batches, validation, ckpt_path=states[-1] if states else None, weights_only=True)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Lightning's tips go: they are about things that are decided here."""
+    import logging
+
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def tensorboard(run_folder: Path) -> Any:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from hemony.errors import UsageError
+
+    try:
+        return TensorBoardLogger(run_folder, name="tensorboard", version="")
+    except ModuleNotFoundError:
+        raise UsageError("trainer.tensorboard=true needs tensorboard: pip install 'hemony[track]'") from None

@@ -1,0 +1,55 @@
+"""What this machine is and what it is good at."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+
+import torch
+
+from hemony.config import Accelerator, Precision
+from hemony.errors import UsageError
+
+
+def pick_device(accelerator: Accelerator) -> torch.device:
+    """The GPU where there is one and it is not refused, else the CPU. Raises UsageError for `gpu` without one."""
+    if accelerator is Accelerator.cpu:
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if accelerator is Accelerator.gpu:
+        raise UsageError("accelerator=gpu, but torch sees no GPU; `hemony doctor` says why, accelerator=auto uses the CPU")
+    return torch.device("cpu")
+
+
+def gains_by_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster than float32 ones: GPUs since Ampere, CPUs with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def use_bf16(precision: Precision, device: torch.device) -> bool:
+    return precision is Precision.bf16 or (precision is Precision.auto and gains_by_bf16(device))
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """The machine, for the record beside every figure."""
+    return {
+        "processor": f"{torch.cpu.get_capabilities().get('cpu_name') or platform.processor()}, {os.cpu_count()} cores",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "threads": str(torch.get_num_threads()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """What was installed, by distribution."""
+    names = ("hemony", "torch", "torchvision", "lightning", "hydra-core", "numpy", "pillow")
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+
+
+def log(message: str) -> None:
+    """A line of progress, on stderr."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,106 @@
+"""The work behind `hemony evaluate`, once bundles and data are known."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hemony import bundle as bundles
+from hemony import evaluation, hardware
+from hemony.config import DataConfig, EvaluateConfig
+from hemony.datasets import images
+from hemony.datasets.collection import PARTS, Collection, Indices
+from hemony.errors import InputError
+from hemony.metrics import evaluate_logits, mcnemar_exact
+from hemony.preprocessing import Resize
+
+
+def run(config: EvaluateConfig, folders: list[Path], chosen: bool) -> list[dict[str, Any]]:
+    """One flat object for one bundle; for two, one each and one that compares them."""
+    device = hardware.pick_device(config.accelerator)
+    bf16 = hardware.use_bf16(config.precision, device)
+    loaded = [bundles.load(folder) for folder in folders]
+    collection = images.find(config.data)
+    for bundle in loaded:
+        match_classes(collection, bundle)
+    mask, part_name = common_test_images(collection, loaded)
+    rows, right = [], []
+    for bundle in loaded:
+        part = decoded(collection.keep(mask), bundle, config.data)
+        labels = relabelled(part.collection, bundle)
+        logits = evaluation.logits_of(bundle.recogniser, part, device, bf16, config.batch_size)
+        judged = evaluate_logits(logits, labels, bundle.labels, bundle.temperature)
+        rows.append({**judged.metrics, **evaluation.about(config.data.kind, part_name, bundle.name, bundle.training)})
+        right.append(logits.argmax(axis=1) == labels)
+        if config.report and bundle is loaded[0]:
+            part.collection.labels = labels
+            summary = {"splits": {part_name: counts(labels, bundle.labels)}, "warnings": collection.notes, "decisions": []}
+            evaluation.write_report(Path(config.report), bundle, judged, logits, part, summary)
+            hardware.log(f"report {config.report}")
+    if len(loaded) == 2:
+        rows.append(comparison(rows, right))
+    return rows
+
+
+def comparison(rows: list[dict[str, Any]], right: list[Any]) -> dict[str, Any]:
+    """The difference of two bundles on the same images, with McNemar's exact test."""
+    test = mcnemar_exact(right[0], right[1])
+    return {
+        "bundle": f"{rows[0]['bundle']} - {rows[1]['bundle']}",
+        "accuracy": rows[0]["accuracy"] - rows[1]["accuracy"],
+        "only_a_right": test.only_a_right,
+        "only_b_right": test.only_b_right,
+        "mcnemar_p_value": test.p_value,
+    }
+
+
+def match_classes(collection: Collection, bundle: bundles.Bundle) -> None:
+    """Raise InputError, naming both sets, if the data has a class that the bundle lacks."""
+    missing = sorted(set(collection.class_names) - set(bundle.labels))
+    if missing:
+        raise InputError(
+            f"the data has classes that {bundle.name} lacks ({', '.join(missing)}); data: {', '.join(collection.class_names)}; "
+            f"bundle: {', '.join(bundle.labels)}"
+        )
+
+
+def relabelled(collection: Collection, bundle: bundles.Bundle) -> Indices:
+    """The labels (N,) as positions in the bundle's list of classes, matched by name."""
+    places = np.array([bundle.labels.index(name) for name in collection.class_names])
+    return places[collection.labels]
+
+
+def common_test_images(collection: Collection, loaded: list[bundles.Bundle]) -> tuple[Any, str]:
+    """Which images may be judged on (N,), and a word for them.
+
+    If the data shares images with what a bundle was trained or tuned on, only those of its stored test part count. Data that shares
+    none counts whole.
+    """
+    mask = np.ones(len(collection), dtype=bool)
+    name = "all"
+    for bundle in loaded:
+        seen = np.concatenate([bundle.split["train"], bundle.split["validation"]])
+        shared = np.isin(collection.digests, seen)
+        if not shared.any():
+            continue
+        kept = np.isin(collection.digests, bundle.split["test"]) & ~shared
+        hardware.log(
+            f"{int(shared.sum()):,} of {len(collection):,} images were used to train {bundle.name}: only the {int(kept.sum()):,} of its "
+            f"stored test part are judged"
+        )
+        mask &= kept
+        name = PARTS[2]
+    if not mask.any():
+        raise InputError(f"no image under {collection.root} is left to judge on: the others were used in training")
+    return mask, name
+
+
+def decoded(collection: Collection, bundle: bundles.Bundle, config: DataConfig) -> images.ImagePart:
+    """The images at the bundle's size, unreadable ones left out."""
+    preprocessing = bundle.preprocessing
+    kept, pixels = images.decode_collection(collection, config, preprocessing.channels, preprocessing.size_px, preprocessing.fit)
+    return images.ImagePart(kept, preprocessing.channels, Resize(preprocessing.size_px, preprocessing.fit), pixels)
+
+
+def counts(labels: Indices, class_names: list[str]) -> dict[str, int]:
+    return dict(zip(class_names, np.bincount(labels, minlength=len(class_names)).tolist(), strict=True))

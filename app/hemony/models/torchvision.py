@@ -1,0 +1,64 @@
+"""Any classifier of torchvision, from scratch or pre-trained, with a new head."""
+
+import difflib
+from typing import Any
+
+from torch import Tensor, nn
+
+from hemony.errors import InputError, UsageError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class TorchvisionClassifier(nn.Module):
+    """Normalised images (N, channels, S, S) to logits (N, classes). Grey images are seen as three equal channels."""
+
+    def __init__(self, name: str, channels: int, classes: int, small_stem: bool) -> None:
+        super().__init__()
+        from torchvision import models
+
+        if name not in models.list_models(models):
+            near = difflib.get_close_matches(name, models.list_models(models), n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else "; see torchvision.models.list_models()"
+            raise UsageError(f"model.name={name} is not a classifier of torchvision{hint}")
+        self.name = name
+        self.channels = channels
+        self.net = models.get_model(name, weights=None, num_classes=classes)
+        if small_stem:
+            self._shrink_stem()
+
+    def _shrink_stem(self) -> None:
+        """For images of 64 pixels and less: a ResNet's first convolution at full resolution, no pooling after it (He et al. 2016, 4.2)."""
+        if not hasattr(self.net, "maxpool") or not isinstance(getattr(self.net, "conv1", None), nn.Conv2d):
+            raise UsageError(f"model.small_stem=true is for ResNets, not for model.name={self.name}")
+        self.net.conv1 = nn.Conv2d(3, self.net.conv1.out_channels, 3, padding=1, bias=False)
+        self.net.maxpool = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.channels == 1:
+            images = images.expand(-1, 3, -1, -1)
+        outputs: Any = self.net(images)
+        logits: Tensor = getattr(outputs, "logits", outputs)  # Inception and GoogLeNet return more while training
+        return logits
+
+    def load_pretrained(self, weights: str) -> list[str]:
+        """Load torchvision's weights into all layers whose shapes fit; the names of those left fresh (the head)."""
+        from torchvision import models
+
+        choices = models.get_model_weights(self.name)
+        names = [*choices.__members__, "DEFAULT"]
+        if weights not in names:
+            raise UsageError(f"model.weights={weights} is unknown for {self.name}; expected one of: {', '.join(names)}")
+        try:
+            loaded = choices[weights].get_state_dict(progress=False, check_hash=True)
+        except Exception as error:  # urllib, sockets, a wrong checksum: the remedy is the same
+            raise InputError(
+                f"model.weights={weights} of {self.name} cannot be downloaded ({' '.join(str(error).split())[:120]}): put the file "
+                f"{choices[weights].url.rpartition('/')[2]} into torch's hub folder ($TORCH_HOME/hub/checkpoints), or train from "
+                f"scratch with model.weights=null"
+            ) from None
+        own = self.net.state_dict()
+        fitting = {key: value for key, value in loaded.items() if key in own and own[key].shape == value.shape}
+        self.net.load_state_dict(fitting, strict=False)
+        return [f"net.{key}" for key in own if key not in fitting]

@@ -1,0 +1,1 @@
+"""The LightningModules: what a training step is."""

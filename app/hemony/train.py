@@ -1,0 +1,92 @@
+"""`hemony train`: from a config to a bundle.
+
+hemony train experiment=cifar10                 a recipe; any key can be overridden: model.width=2 trainer.max_epochs=5
+hemony train data=image_folder data.root=DIR    your own class folders
+hemony train resume=DIR                         go on with a run that was stopped
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hemony import compose, durable, output
+from hemony.config import TrainConfig, plain
+from hemony.errors import InputError, UsageError
+
+RUN = "run"  # the folder beside the bundle: resumable state, logs, report
+CONFIG = "config.json"
+
+
+def main(arguments: list[str]) -> int:
+    """The verb: arguments as on the command line, results on stdout."""
+    arguments, form = output.take_format(arguments, "table", ("table", "json", "jsonl", "csv"))
+    rows: list[dict[str, Any]] = []
+
+    def job(config: Any, number: int | None) -> None:
+        assert isinstance(config, TrainConfig)
+        if number is not None:
+            config = replace(config, output=str(Path(config.output or ".") / str(number)))
+        rows.append(train(config))
+
+    check_resume_alone(arguments)
+    compose.run_hydra("train", arguments, job)
+    if rows:
+        output.print_rows(rows, form)
+    return 0
+
+
+def check_resume_alone(arguments: list[str]) -> None:
+    """A resumed run goes on exactly as it was configured: other overrides would be silently ignored, so they are refused."""
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    if any(override.startswith("resume=") for override in overrides) and len(overrides) > 1:
+        others = ", ".join(override for override in overrides if not override.startswith("resume="))
+        raise UsageError(f"resume= goes on with a run as it was configured and takes no other option (given: {others})")
+
+
+def train(config: TrainConfig) -> dict[str, Any]:
+    """Train, evaluate on the test part, and write bundle, metrics and report; the metrics are returned.
+
+    Raises UsageError before anything is read when the output folder is taken, InputError for unusable data.
+    """
+    if config.resume:
+        folder = Path(config.resume)
+        config = read_config(folder)
+    else:
+        folder = new_folder(config)
+    from hemony import fit
+    from hemony.callbacks import StopRequest
+
+    with StopRequest() as stop:
+        return fit.run(config, folder, stop)
+
+
+def new_folder(config: TrainConfig) -> Path:
+    """The folder of a new run, with its config in it. A folder that holds a run or a bundle is not written over."""
+    folder = Path(config.output or f"checkpoints/{config.data.kind}")
+    for taken in (folder / "bundle.json", folder / RUN / CONFIG):
+        if taken.exists():
+            raise UsageError(
+                f"output={folder} already holds {'a bundle' if taken.name == 'bundle.json' else 'a run'}: name another folder, remove "
+                f"it, or go on with it by resume={folder}"
+            )
+    try:
+        (folder / RUN).mkdir(parents=True, exist_ok=True)
+        durable.write_json(folder / RUN / CONFIG, plain(config))
+    except OSError as error:
+        raise UsageError(f"output={folder} cannot be written: {error.strerror}") from None
+    return folder
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The config that a run was started with."""
+    path = folder / RUN / CONFIG
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            f"resume={folder}: there is no run in it ({path} is missing); name the folder that output= named"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"resume={folder}: {path} cannot be read ({error})") from None
+    return compose.typed(TrainConfig, content)
