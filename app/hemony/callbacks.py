@@ -1,5 +1,6 @@
 """What happens beside the training step: saving, stopping, telling how far it is."""
 
+import math
 import os
 import signal
 import sys
@@ -74,10 +75,54 @@ class StateIO(CheckpointIO):
         """The previous states are removed when a new one has been written."""
 
 
+class History(lightning.Callback):
+    """A row for every epoch: epoch, step, train_loss, learning_rate, elapsed_s, and val_loss and val_accuracy where validated.
+
+    Its state is part of the training state, so that the curves of a resumed run have no gap.
+    """
+
+    def __init__(self, epoch_batches: int) -> None:
+        self.epoch_batches = epoch_batches
+        self.rows: list[dict[str, float]] = []
+        self._losses: list[Any] = []
+        self._before_s = 0.0  # of training in earlier processes
+        self._started_s = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._before_s + time.monotonic() - self._started_s
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "losses": [float(loss) for loss in self._losses], "elapsed_s": self.elapsed_s}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+        self._losses = list(state_dict["losses"])
+        self._before_s = state_dict["elapsed_s"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._started_s = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._losses.append(pl_module.loss)
+        epoch, inside = divmod(int(batch[2]) + 1, self.epoch_batches)
+        if not inside:
+            mean = sum(float(loss) for loss in self._losses) / len(self._losses)
+            self._losses.clear()
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            row = {"epoch": epoch, "step": trainer.global_step, "train_loss": mean, "learning_rate": rate}
+            self.rows.append({**row, "elapsed_s": round(self.elapsed_s, 3)})
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.rows:
+            self.rows[-1].update({key: float(value) for key, value in trainer.callback_metrics.items()})
+
+
 class Saver(lightning.Callback):
     """Saves the state every `every_s` seconds, after an optimiser step, and when a stop is asked for."""
 
-    def __init__(self, every_s: float, folder: Path, stop: StopRequest) -> None:
+    def __init__(self, every_s: float, folder: Path, stop: StopRequest, validate_every_batches: int) -> None:
+        self.validate_every_batches = validate_every_batches  # 0: never
         self.every_s = every_s
         self.folder = folder
         self.stop = stop
@@ -87,10 +132,17 @@ class Saver(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == self._step:
             return  # in the middle of an accumulation: half a gradient cannot be saved
         self._step = trainer.global_step
+        if not self.validate_every_batches or (batch_idx + 1) % self.validate_every_batches:
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._save_if_due(trainer)  # after it, so that a resumed run does not miss what was measured
+
+    def _save_if_due(self, trainer: lightning.Trainer) -> None:
         if self.stop.signal is not None:
             trainer.save_checkpoint(self.folder / "state")
             raise Terminated.by(self.stop.signal, f"the state is saved; `hemony train resume={self.folder.parent}` goes on with it")
@@ -102,13 +154,46 @@ class Saver(lightning.Callback):
             self._saved_s = time.monotonic()
 
 
+class EarlyStopping(lightning.Callback):
+    """Ends a training whose validation loss has not fallen for `patience_epochs`, and keeps the weights of its best moment."""
+
+    def __init__(self, patience_epochs: int, epoch_batches: int) -> None:
+        self.patience_epochs = patience_epochs
+        self.epoch_batches = epoch_batches
+        self.best_loss = math.inf
+        self.best_epoch = 0
+        self.best_weights: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch, "best_weights": self.best_weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_loss, self.best_epoch = state_dict["best_loss"], state_dict["best_epoch"]
+        self.best_weights = state_dict["best_weights"]
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        epoch = (trainer.fit_loop.total_batch_idx + 1) // self.epoch_batches
+        loss = float(trainer.callback_metrics["val_loss"])
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, epoch
+            self.best_weights = {key: value.detach().cpu().clone() for key, value in pl_module.best.state_dict().items()}
+        elif epoch - self.best_epoch >= self.patience_epochs:
+            trainer.should_stop = True
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if self.best_weights:
+            pl_module.best.load_state_dict(self.best_weights)
+            hardware.log(f"the weights of epoch {self.best_epoch} are kept, with the least validation loss, {self.best_loss:.4f}")
+
+
 class Progress(lightning.Callback):
     """How far the training is: a line that moves on a terminal, plain lines in a log."""
 
     LOG_EVERY_S = 10.0
 
-    def __init__(self, epoch_batches: int, epochs: int) -> None:
-        self.epoch_batches = epoch_batches
+    def __init__(self, history: History, epochs: int) -> None:
+        self.history = history
+        self.epoch_batches = history.epoch_batches
         self.epochs = epochs
         self.terminal = sys.stderr.isatty()
         self._said_s = time.monotonic()
@@ -122,20 +207,19 @@ class Progress(lightning.Callback):
         if self.terminal and (last or waited > 0.2):
             share = (epoch * self.epoch_batches + inside) / (self.epochs * self.epoch_batches)
             bar = "━" * round(30 * share)
-            line = f"epoch {min(epoch + 1, self.epochs)}/{self.epochs} {bar:<30} {share:4.0%}  {self._figures(pl_module)}"
+            line = f"epoch {min(epoch + 1, self.epochs)}/{self.epochs} {bar:<30} {share:4.0%}  {self._figures()}"
             sys.stderr.write("\r" + line.ljust(self._length) + ("\n" if last else ""))
             sys.stderr.flush()
             self._length = len(line)
             self._said_s = time.monotonic()
         elif not self.terminal and not inside and epoch > self._told and (last or waited > self.LOG_EVERY_S):
-            hardware.log(f"epoch {epoch}/{self.epochs}  {self._figures(pl_module)}")
+            hardware.log(f"epoch {epoch}/{self.epochs}  {self._figures()}")
             self._told = epoch
             self._said_s = time.monotonic()
 
-    @staticmethod
-    def _figures(module: Any) -> str:
-        rows = module.history[-1:]
-        validated = [row for row in module.history if "val_accuracy" in row][-1:]
+    def _figures(self) -> str:
+        rows = self.history.rows[-1:]
+        validated = [row for row in self.history.rows if "val_accuracy" in row][-1:]
         parts = [f"train loss {row['train_loss']:.4f}" for row in rows]
         parts += [f"validation accuracy {row['val_accuracy']:.4f}" for row in validated]
         parts += [f"{row['elapsed_s']:.0f} s" for row in rows]

@@ -31,6 +31,7 @@ def logits_of(recogniser: Recogniser, part: ImagePart, device: torch.device, bf1
 
 def finish(
     module: Classifier,
+    history: list[dict[str, float]],
     data: ImageData,
     preprocessing: ImagePreprocessing,
     plan: recipe.Recipe,
@@ -49,7 +50,7 @@ def finish(
             temperature = fit_temperature(logits, data.validation.collection.labels)
     logits = logits_of(recogniser, data.test, device, bf16)
     evaluation = evaluate_logits(logits, data.test.collection.labels, data.class_names, temperature)
-    facts = training_facts(module, config.seed, device)
+    facts = training_facts(module, history, config.seed, device)
     metrics = {**evaluation.metrics, **about(config.data.kind, "test", str(folder), facts)}
     bundle = bundles.Bundle(
         recogniser=recogniser,
@@ -63,7 +64,7 @@ def finish(
         config=plain(config),
         training=facts,
         versions=hardware.versions(),
-        history=module.history,
+        history=history,
     )
     bundles.save(bundle, folder, card.card(bundle, sys.argv[1:]))
     durable.write_json(folder / "run" / "metrics.json", metrics)
@@ -75,9 +76,9 @@ def finish(
     return metrics
 
 
-def training_facts(module: Classifier, seed: int, device: torch.device) -> dict[str, Any]:
+def training_facts(module: Classifier, history: list[dict[str, float]], seed: int, device: torch.device) -> dict[str, Any]:
     """What stands beside every figure: seed, size, time, machine."""
-    seconds = module.history[-1]["elapsed_s"] if module.history else 0.0
+    seconds = history[-1]["elapsed_s"] if history else 0.0
     return {
         "seed": seed,
         "parameters": sum(parameter.numel() for parameter in module.recogniser.parameters()),

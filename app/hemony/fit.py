@@ -12,7 +12,7 @@ import torch
 
 from hemony import bundle as bundles
 from hemony import durable, evaluation, hardware, models, recipe, rules
-from hemony.callbacks import Progress, Saver, StateIO, StopRequest
+from hemony.callbacks import EarlyStopping, History, Progress, Saver, StateIO, StopRequest
 from hemony.config import TorchvisionConfig, TrainConfig, plain
 from hemony.datasets import images
 from hemony.datasets.augment import Augment
@@ -37,10 +37,16 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     recogniser = build_recogniser(config, data, preprocessing)
     batches = training_batches(config, data, preprocessing, device)
     steps = -(-len(batches) // config.trainer.accumulate_batches)
-    module = Classifier(recogniser, rules.build(config.rule), config, steps, batches.epoch_batches)
+    module = Classifier(recogniser, rules.build(config.rule), config, steps)
+    history = History(batches.epoch_batches)
+    callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
+    if config.trainer.early_stopping_epochs:
+        callbacks.append(EarlyStopping(config.trainer.early_stopping_epochs, batches.epoch_batches))
+    every = validation_interval(config, data, batches)
+    callbacks.append(Saver(config.trainer.save_every_s, folder / "run", stop, every))  # last: it saves what the others know
     with stop.deferred():
-        fit(module, batches, data, config, folder, device, stop)
-    return evaluation.finish(module, data, preprocessing, plan, folder, device)
+        fit(module, batches, data, config, folder, device, callbacks)
+    return evaluation.finish(module, history.rows, data, preprocessing, plan, folder, device)
 
 
 def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, images.ImageData]:
@@ -117,6 +123,12 @@ def training_batches(
     )
 
 
+def validation_interval(config: TrainConfig, data: images.ImageData, batches: TrainingBatches) -> int:
+    """Batches from one validation to the next; 0 for none while training."""
+    every = config.trainer.validate_every_epochs or 0
+    return every * batches.epoch_batches if len(data.validation) and every <= batches.epochs else 0
+
+
 def fit(
     module: Classifier,
     batches: TrainingBatches,
@@ -124,14 +136,12 @@ def fit(
     config: TrainConfig,
     folder: Path,
     device: torch.device,
-    stop: StopRequest,
+    callbacks: list[lightning.Callback],
 ) -> None:
     """Lightning's part: one pass over all batches of all epochs, so that a resumed run is always in the middle of it."""
     settings = config.trainer
-    every = settings.validate_every_epochs or 0
-    validating = bool(len(data.validation) and every and every <= batches.epochs)
+    every = validation_interval(config, data, batches)
     run_folder = folder / "run"
-    saver = Saver(settings.save_every_s, run_folder, stop)
     if config.trainer.channels_last:
         module.to(memory_format=torch.channels_last)
     with quiet_lightning():
@@ -142,11 +152,11 @@ def fit(
             max_epochs=1,
             accumulate_grad_batches=settings.accumulate_batches,
             gradient_clip_val=settings.gradient_clip_norm or None,
-            val_check_interval=every * batches.epoch_batches if validating else None,
-            check_val_every_n_epoch=None if validating else 1,
-            limit_val_batches=None if validating else 0,
+            val_check_interval=every or None,
+            check_val_every_n_epoch=None if every else 1,
+            limit_val_batches=None if every else 0,
             deterministic=settings.deterministic,
-            callbacks=[saver, Progress(batches.epoch_batches, batches.epochs)],
+            callbacks=callbacks,
             plugins=[StateIO(run_folder)],
             logger=tensorboard(run_folder) if settings.tensorboard else False,
             enable_checkpointing=False,
@@ -155,7 +165,7 @@ def fit(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-        validation = PlainBatches(data.validation, 500, device, config.data.workers) if validating else None
+        validation = PlainBatches(data.validation, 500, device, config.data.workers) if every else None
         states = durable.states(run_folder)
         trainer.fit(module, batches, validation, ckpt_path=states[-1] if states else None, weights_only=True)
 

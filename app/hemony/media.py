@@ -21,7 +21,10 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from hemony.errors import InputError
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
+# None of these starts a program, as Pillow's PostScript reader does.
+WANTED = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
+Image.init()
+FORMATS = tuple(name for name in WANTED if name in Image.OPEN)
 IMAGE_SUFFIXES = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .gif .bmp .dib .tif .tiff .pbm .pgm .ppm .pnm .tga .ico .pcx .jp2 .avif".split()
 )

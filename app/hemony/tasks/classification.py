@@ -1,7 +1,6 @@
 """Training a recogniser, of images or of sound: the step, the optimiser, the schedule, the average of the weights."""
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,19 +29,15 @@ class Classifier(lightning.LightningModule):
     uninterrupted one would have drawn. `steps` is the number of optimiser steps of the whole training.
     """
 
-    def __init__(self, recogniser: Recogniser, rule: Rule, config: TrainConfig, steps: int, epoch_batches: int) -> None:
+    def __init__(self, recogniser: Recogniser, rule: Rule, config: TrainConfig, steps: int) -> None:
         super().__init__()
         self.recogniser = recogniser
         self.rule = rule
         self.config = config
         self.steps = steps
-        self.epoch_batches = epoch_batches
         decay = config.trainer.ema_decay or 0.0
         self.averaged = AveragedModel(recogniser, multi_avg_fn=averaging(decay), use_buffers=True) if decay else None
-        self.history: list[dict[str, float]] = []
-        self.elapsed_s = 0.0  # of training before this process, when resumed
-        self._started_s = time.monotonic()
-        self._losses: list[Tensor] = []
+        self.loss = torch.zeros(())  # of the last batch
         self._validated: list[tuple[Tensor, Tensor, int]] = []
 
     @property
@@ -65,31 +60,17 @@ class Classifier(lightning.LightningModule):
                 f"the loss is {loss.item()} at step {step}: training stopped before the update; the state before it is kept. "
                 f"Try a lower optimizer.learning_rate, trainer.gradient_clip_norm=1 or trainer.precision=fp32"
             )
-        self._losses.append(loss.detach())
+        self.loss = loss.detach()
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         self.rule.backward(loss)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
-        stepped = (batch_index + 1) % self.config.trainer.accumulate_batches == 0
-        if stepped and self.averaged is not None:
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The step, and right after it the average: whoever saves a state finds both of the same age."""
+        super().optimizer_step(*args, **kwargs)
+        if self.averaged is not None:
             self.averaged.update_parameters(self.recogniser)
-        step = int(batch[2])
-        if (step + 1) % self.epoch_batches == 0:
-            self._close_epoch((step + 1) // self.epoch_batches)
-
-    def _close_epoch(self, epoch: int) -> None:
-        self.history.append(
-            {
-                "epoch": epoch,
-                "step": self.global_step,
-                "train_loss": torch.stack(self._losses).mean().item(),
-                "learning_rate": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
-                "elapsed_s": round(self.elapsed_s + time.monotonic() - self._started_s, 3),
-            }
-        )
-        self._losses.clear()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         inputs, labels = batch
@@ -100,27 +81,13 @@ class Classifier(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         losses, right, counts = zip(*self._validated, strict=True)
         total = sum(counts)
-        row = {"val_loss": float(sum(losses)) / total, "val_accuracy": float(sum(right)) / total}
         self._validated.clear()
-        if self.history:
-            self.history[-1].update(row)
-        self.log_dict(row)
+        self.log_dict({"val_loss": float(sum(losses)) / total, "val_accuracy": float(sum(right)) / total})
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.recogniser.network, self.config.optimizer)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_share(self.config, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["history"] = self.history
-        checkpoint["open_losses"] = [loss.item() for loss in self._losses]
-        checkpoint["elapsed_s"] = self.elapsed_s + time.monotonic() - self._started_s
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.history = checkpoint["history"]
-        self._losses = [torch.tensor(loss, device=self.device) for loss in checkpoint["open_losses"]]
-        self.elapsed_s = checkpoint["elapsed_s"]
-        self._started_s = time.monotonic()
 
 
 def averaging(decay: float) -> Callable[[Any, Any, Any], None]:

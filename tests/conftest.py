@@ -1,0 +1,75 @@
+"""What several tests need: a small folder of pictures, a cache of their own, a trained bundle."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHAPES = ("bar", "disc", "ring")
+
+
+def draw_shape(name: str, size: int, draw: np.random.Generator) -> np.ndarray:
+    """A bright shape at a random place on a noisy ground, uint8 (size, size, 3)."""
+    y, x = np.mgrid[:size, :size]
+    row, column = draw.uniform(0.35, 0.65, 2) * size
+    radius = draw.uniform(0.2, 0.3) * size
+    distance = np.hypot(y - row, x - column)
+    inside = {
+        "bar": (abs(y - row) < radius / 3) & (abs(x - column) < radius * 1.4),
+        "disc": distance < radius,
+        "ring": abs(distance - radius) < radius / 4,
+    }[name]
+    ground = draw.normal(70, 12, (size, size, 3))
+    return np.clip(np.where(inside[..., None], ground + draw.uniform(90, 150), ground), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def shapes_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a class folder of bars, discs and rings; `parts` puts train/ and test/ above the classes."""
+
+    def make(each: int = 20, size: int = 16, parts: tuple[str, ...] = ("",), name: str = "shapes", seed: int = 0) -> Path:
+        draw = np.random.default_rng(seed)
+        root = tmp_path / name
+        for part in parts:
+            for shape in SHAPES:
+                folder = root / part / shape
+                folder.mkdir(parents=True)
+                for index in range(each):
+                    Image.fromarray(draw_shape(shape, size, draw)).save(folder / f"{index:03d}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads what another one, or the user, has cached."""
+    monkeypatch.setenv("HEMONY_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def hemony(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "hemony", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture(scope="session")
+def shapes_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, object]]:
+    """A bundle trained by the command on a folder of shapes: (bundle, folder, metrics that the command printed)."""
+    base = tmp_path_factory.mktemp("session")
+    draw = np.random.default_rng(1)
+    for shape in SHAPES:
+        (base / "shapes" / shape).mkdir(parents=True)
+        for index in range(40):
+            Image.fromarray(draw_shape(shape, 16, draw)).save(base / "shapes" / shape / f"{index:03d}.png")
+    finished = hemony(
+        "train", "data=image_folder", f"data.root={base / 'shapes'}", f"output={base / 'bundle'}", "model=fast_cnn", "model.width=0.25",
+        "trainer.max_epochs=12", "trainer.batch_size=16", "data.validation_share=0.2", "--format", "json",
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    return base / "bundle", base / "shapes", json.loads(finished.stdout)
