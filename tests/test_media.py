@@ -280,8 +280,7 @@ def test_flipped_bytes_give_a_picture_or_one_line(form: str) -> None:
         for _ in range(draw.randint(1, 8)):
             damaged[draw.randrange(len(damaged))] = draw.randrange(256)
         try:
-            pixels = media.read_image(bytes(damaged), 3)
+            found = media.read_image(bytes(damaged), 3).ndim == 3
         except InputError as error:
-            assert "\n" not in str(error)
-        else:
-            assert pixels.ndim == 3
+            found = "\n" not in str(error)
+        assert found

@@ -49,6 +49,8 @@ def dispatch(arguments: list[str]) -> int:
 
         print(f"hemony {hemony.__version__}")
         return 0
+    if arguments[0] in ("-sc", "--shell-completion"):
+        return complete(arguments[1:])
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         import difflib
@@ -62,3 +64,26 @@ def dispatch(arguments: list[str]) -> int:
         return 0
     run: Callable[[list[str]], int] = module.main
     return run(rest)
+
+
+def complete(request: list[str]) -> int:
+    """Shell completion: `eval "$(hemony -sc install=bash)"` (or zsh, fish). The verb is completed here, the rest by Hydra."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    if any(part.startswith("query=") for part in request):
+        if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+            print("\n".join(verb for verb in VERBS if verb.startswith(words[1] if len(words) > 1 else "")))
+            return 0
+        if words[1] not in ("train", "evaluate"):
+            return 0
+        os.environ["COMP_LINE"] = line.replace(f"{words[1]} ", "", 1)
+    import contextlib
+    import io
+
+    from hemony import compose
+
+    root = words[1] if len(words) > 1 and words[1] in compose.ROOTS else "train"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        compose.run_hydra(root, ["-sc", *request], lambda config, number: None)
+    print("\n".join(line for line in printed.getvalue().splitlines() if not line.endswith("_schema")))  # those are ours
+    return 0

@@ -1,0 +1,353 @@
+"""Folders of pictures: found, checked, split for good, decoded once, and handed out as a pure function of (seed, step)."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from hemony import media
+from hemony.config import AugmentConfig, CIFAR10Config, DigitsConfig, Fit, Flip, ImageFolderConfig, MNISTConfig
+from hemony.datasets import augment, images, symmetry
+from hemony.datasets.augment import Augment
+from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, VALIDATION, Collection
+from hemony.datasets.folder import scan_folder
+from hemony.datasets.resident import PlainBatches, TrainingBatches
+from hemony.datasets.seeding import generator
+from hemony.datasets.split import assign_parts, duplicate_notes
+from hemony.errors import InputError
+
+Make = Callable[..., Path]
+
+
+def built(root: Path, **settings: object) -> images.ImageData:
+    config = ImageFolderConfig(root=str(root), **settings)  # type: ignore[arg-type]
+    return images.build(images.find(config), config, 3, 16, Fit.stretch)
+
+
+# ------------------------------------------------------------------------------------------------------------ layouts
+
+
+def test_classes_alone_are_split_three_ways_and_stratified(shapes_folder: Make) -> None:
+    data = built(shapes_folder(each=20))
+    counts = data.summary()["splits"]
+    assert counts["test"] == {"bar": 3, "disc": 3, "ring": 3}
+    assert counts["validation"] == {"bar": 2, "disc": 2, "ring": 2}
+    assert counts["train"] == {"bar": 15, "disc": 15, "ring": 15}
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val", "test"), ("Training", "valid"), ("train",)])
+def test_given_parts_stay_and_missing_ones_are_taken_from_training(shapes_folder: Make, parts: tuple[str, ...]) -> None:
+    data = built(shapes_folder(each=20, parts=parts))
+    for name, part in data.parts.items():
+        tops = {path.split("/")[0] for path in part.collection.names}
+        wanted = {"train": 0, "validation": 1, "test": 2}[name]
+        own = {top for top in parts if {"t": 2 if top.lower() == "test" else 0, "v": 1}[top[0].lower()] == wanted}
+        assert tops == (own or {parts[0]})
+        assert len(part) > 0
+
+
+def test_the_split_follows_the_content_alone(shapes_folder: Make) -> None:
+    first = built(shapes_folder(each=20, name="one"))
+    root = shapes_folder(each=20, name="two")
+    for path in list(root.rglob("*.png")):
+        path.rename(path.with_name(f"renamed-{path.stat().st_ino}.png"))
+    second = built(root)
+    for name in first.parts:
+        assert set(first.parts[name].collection.digests) == set(second.parts[name].collection.digests)
+    other_seed = built(root, split_seed=1)
+    assert set(other_seed.test.collection.digests) != set(second.test.collection.digests)
+
+
+def test_folds_cover_every_image_once(shapes_folder: Make) -> None:
+    root = shapes_folder(each=11)
+    seen = np.concatenate([built(root, folds=3, fold=fold).test.collection.digests for fold in range(3)])
+    assert len(seen) == len(set(seen)) == 33
+
+
+def test_a_class_may_be_called_train(shapes_folder: Make) -> None:
+    root = shapes_folder()
+    (root / "bar").rename(root / "train")
+    assert scan_folder(root).class_names == ["disc", "ring", "train"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda root: [path.unlink() for path in (root / "disc").iterdir()], "disc holds no picture"),
+        (lambda root: [path.rename(path.with_suffix(".txt")) for path in root.rglob("*.png")], "holds no picture"),
+        (
+            lambda root: [path.unlink() for path in sorted((root / "disc").iterdir())[1:]],
+            "class 'disc' has no image in the train part",
+        ),
+        (lambda root: (root / "disc").rename(root / ".disc") and (root / "ring").rename(root / ".ring"), "needs at least two"),
+    ],
+)
+def test_folders_that_cannot_be_used_are_refused_by_name(
+    shapes_folder: Make, spoil: Callable[[Path], object], expected: str
+) -> None:
+    root = shapes_folder()
+    spoil(root)
+    with pytest.raises(InputError, match=expected):
+        built(root)
+
+
+def test_a_class_missing_from_one_part_is_an_error_not_a_shifted_label(shapes_folder: Make) -> None:
+    root = shapes_folder(parts=("train", "test"))
+    (root / "test" / "disc").rename(root / "test" / ".disc")
+    with pytest.raises(InputError, match="test lacks the class folder disc"):
+        built(root)
+
+
+@pytest.mark.parametrize("root", ["nowhere", "file", "empty"])
+def test_roots_that_are_none(tmp_path: Path, root: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="folder"):
+        built(tmp_path / root)
+
+
+# ------------------------------------------------------------------------------------------- bad files and duplicates
+
+
+def test_unreadable_files_are_named_and_skipped_up_to_a_share(shapes_folder: Make) -> None:
+    root = shapes_folder(each=20)
+    (root / "disc" / "000.png").write_bytes(b"not a picture")
+    cut = root / "ring" / "000.png"
+    cut.write_bytes(cut.read_bytes()[:-200])  # its header is fine: only decoding finds out
+    data = built(root, max_unreadable_share=0.05)
+    note = next(line for line in data.notes if "cannot be read" in line)
+    assert "2 of 60" in note
+    assert "disc/000.png" in note
+    assert "ring/000.png" in note
+    assert sum(map(len, data.parts.values())) == 58
+    with pytest.raises(InputError, match=r"2 of 60 files .* more than data.max_unreadable_share=0.02"):
+        built(root, max_unreadable_share=0.02)
+
+
+def test_copies_stay_in_one_part_and_leaks_are_reported(shapes_folder: Make) -> None:
+    root = shapes_folder(each=20)
+    for index in range(5):
+        (root / "disc" / f"copy-{index}.png").write_bytes((root / "disc" / "000.png").read_bytes())
+    data = built(root)
+    homes = [name for name, part in data.parts.items() if any("copy" in path for path in part.collection.names)]
+    assert len(homes) == 1
+    assert any("5 files are exact copies" in line for line in data.notes)
+
+    leaky = shapes_folder(each=20, parts=("train", "test"), name="leaky")
+    (leaky / "test" / "disc" / "leak.png").write_bytes((leaky / "train" / "disc" / "000.png").read_bytes())
+    (leaky / "train" / "ring" / "clash.png").write_bytes((leaky / "train" / "bar" / "000.png").read_bytes())
+    notes = built(leaky).notes
+    assert any("1 exact duplicates lie in more than one part" in line and "leak.png" in line for line in notes)
+    assert any("1 exact duplicates bear different labels" in line and "clash.png" in line for line in notes)
+
+
+def test_imbalance_is_said(shapes_folder: Make) -> None:
+    root = shapes_folder(each=20)
+    for path in sorted((root / "disc").iterdir())[5:]:
+        path.unlink()
+    assert any("imbalanced: bar has 20 images, disc 5 (ratio 4.0)" in line for line in built(root).notes)
+
+
+# ---------------------------------------------------------------------------------------------------------- the cache
+
+
+def test_files_are_decoded_once_and_again_only_when_they_change(shapes_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = shapes_folder(each=8)
+    first = built(root)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "read_image", refuse)
+        patch.setattr(media, "probe_image", refuse)
+        second = built(root)
+    assert first.train.pixels is not None
+    assert second.train.pixels is not None
+    assert torch.equal(first.train.pixels, second.train.pixels)
+    time.sleep(0.01)
+    Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(root / "disc" / "000.png")
+    assert 0 in [
+        int(part.pixels[index].max())
+        for part in built(root).parts.values()
+        if part.pixels is not None
+        for index in range(len(part))
+    ]
+
+
+def test_a_set_beyond_the_memory_budget_is_streamed_and_gives_the_same_batches(shapes_folder: Make) -> None:
+    root = shapes_folder(each=8)
+    resident, streamed = built(root), built(root, memory_budget_gib=1e-6)
+    assert resident.train.pixels is not None
+    assert streamed.train.pixels is None
+    assert any("streamed through workers" in line for line in streamed.notes)
+    for (a, b, _), (c, d, _) in zip(batches_of(resident), batches_of(streamed, workers=2), strict=True):
+        assert torch.equal(a, c)
+        assert torch.equal(b, d)
+    plain = [torch.cat([x for x, _ in PlainBatches(data.test, 4, torch.device("cpu"), 1)]) for data in (resident, streamed)]
+    assert torch.equal(*plain)
+
+
+def batches_of(
+    data: images.ImageData, start: int = 0, seed: int = 3, workers: int = 0
+) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
+    config = AugmentConfig(
+        flip=Flip.alternating, shift_px=2, rotate_degrees=5.0, cutout_px=4, mixup_alpha=0.3, cutmix_alpha=1.0, colour_share=0.2
+    )
+    found = TrainingBatches(data.train, 4, 3, seed, Augment(config, 3, (0.5,) * 3), torch.device("cpu"), workers)
+    found.load_state_dict({"step": start})
+    return list(found)
+
+
+def test_a_batch_is_a_pure_function_of_seed_and_step(shapes_folder: Make) -> None:
+    data = built(shapes_folder(each=8))
+    whole = batches_of(data)
+    assert [step for *_, step in whole] == list(range(len(whole)))
+    for start in (1, len(whole) // 3, len(whole) - 1):
+        for (a, b, c), (d, e, f) in zip(whole[start:], batches_of(data, start), strict=True):
+            assert c == f
+            assert torch.equal(a, d)
+            assert torch.equal(b, e)
+    assert not torch.equal(whole[0][0], batches_of(data, seed=4)[0][0])
+
+
+# ------------------------------------------------------------------------------------------------------- augmentation
+
+
+def ramp(count: int = 4, size: int = 8) -> torch.Tensor:
+    return torch.arange(count * 3 * size * size).reshape(count, 3, size, size).remainder(251).to(torch.uint8)
+
+
+def test_without_shift_and_flip_nothing_changes() -> None:
+    images_in = ramp()
+    assert torch.equal(augment.crop_and_flip(images_in, 0, torch.zeros(4, dtype=torch.bool), generator(0, "x")), images_in)
+    assert torch.equal(augment.crop_and_flip(images_in, 0, torch.ones(4, dtype=torch.bool), generator(0, "x")), images_in.flip(-1))
+
+
+def test_a_shift_is_a_crop_of_the_reflected_image() -> None:
+    images_in = ramp(count=64)
+    padded = torch.nn.functional.pad(images_in.float(), (2, 2, 2, 2), mode="reflect").to(torch.uint8)
+    moved = augment.crop_and_flip(images_in, 2, torch.zeros(64, dtype=torch.bool), generator(0, "x"))
+    places = set()
+    for image, wide in zip(moved, padded, strict=True):
+        fits = [(y, x) for y in range(5) for x in range(5) if torch.equal(image, wide[:, y : y + 8, x : x + 8])]
+        assert fits
+        places.add(fits[0])
+    assert len(places) > 15  # of 25
+
+
+def test_alternating_flips_show_both_sides_in_two_epochs() -> None:
+    bits = torch.tensor([True, False, True])
+    assert torch.equal(augment.mirrored(Flip.alternating, bits, 0), ~augment.mirrored(Flip.alternating, bits, 1))
+    assert not augment.mirrored(Flip.none, bits, 0).any()
+
+
+def test_cutout_blanks_one_square() -> None:
+    blanked = augment.cut_out(torch.full((50, 3, 16, 16), 9.0), 6, torch.full((3, 1, 1), 77.0), generator(0, "x"))
+    holes = (blanked == 77).all(dim=1).sum(dim=(1, 2))
+    assert int(holes.max()) == 36
+    assert int(holes.min()) >= 9  # at a corner
+
+
+@pytest.mark.parametrize("mix", [augment.mixup, augment.cutmix])
+def test_mixed_targets_are_shares_that_match_the_pixels(mix: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> None:
+    classes = torch.arange(8)
+    images_in = (classes * 30.0)[:, None, None, None].expand(8, 3, 16, 16)
+    targets = torch.nn.functional.one_hot(classes, 8).float()
+    for step in range(20):
+        mixed, shares = mix(images_in, targets, 1.0, generator(0, "mix", step))
+        assert torch.allclose(shares.sum(dim=1), torch.ones(8))
+        assert torch.allclose(mixed.mean(dim=(1, 2, 3)), (shares * classes * 30.0).sum(dim=1), atol=1e-3)
+
+
+def test_turning_by_nothing_is_no_change_and_scaling_keeps_the_centre() -> None:
+    images_in = ramp().float()
+    assert torch.allclose(augment.rotate_and_scale(images_in, 0.0, 0.0, generator(0, "x")), images_in, atol=1e-3)
+    flat = torch.full((4, 1, 8, 8), 100.0)
+    assert torch.allclose(augment.rotate_and_scale(flat, 45.0, 0.3, generator(0, "x")), flat, atol=1e-3)
+
+
+def test_beta_draws_have_the_right_spread() -> None:
+    draws = np.array([augment.mixing_share(0.5, generator(0, "beta", step)) for step in range(2000)])
+    assert abs(draws.mean() - 0.5) < 0.03
+    assert abs(draws.var() - 1 / (4 * (2 * 0.5 + 1))) < 0.01  # the variance of Beta(a, a) is 1 / (4 (2a + 1))
+
+
+# ----------------------------------------------------------------------------------------------------------- symmetry
+
+
+def test_the_mirror_test_sees_that_digits_have_a_side_and_that_shapes_have_none(shapes_folder: Make) -> None:
+    collection = images.find(DigitsConfig())
+    data = images.build(collection, DigitsConfig(), 1, 8, Fit.stretch)
+    assert not symmetry.mirror_test(data.train, 0)[0]
+    assert symmetry.mirror_test(built(shapes_folder(each=100)).train, 0)[0]
+
+
+# --------------------------------------------------------------------------------------------------------- named sets
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    collection = images.find(DigitsConfig())
+    scans = load_digits()
+    assert len(collection) == 1797
+    assert np.array_equal(collection.labels, scans.target)
+    assert np.array_equal(np.rint(collection.read(17, 1)[:, :, 0] / (255 / 16)), scans.images[17])
+
+
+def test_a_named_set_is_found_as_class_folders(shapes_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = shapes_folder(parts=("train", "test"), name="data/cifar10")
+    monkeypatch.setenv("HEMONY_DATA", str(root.parent))
+    assert images.find(CIFAR10Config()).class_names == ["bar", "disc", "ring"]
+    monkeypatch.delenv("HEMONY_DATA")
+    monkeypatch.chdir(root.parent.parent)
+    assert len(images.find(CIFAR10Config())) == 120
+
+
+def test_a_named_set_that_is_not_there_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from urllib.error import URLError
+
+    from torchvision.datasets import mnist, utils
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(utils, "_urlretrieve", offline)
+    monkeypatch.setattr(mnist, "download_and_extract_archive", offline)
+    root = tmp_path / "mnist"
+    with pytest.raises(InputError, match="put train/CLASS") as caught:
+        images.find(MNISTConfig(root=str(root)))
+    assert str(root) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------ split details
+
+
+def collection_of(labels: list[int], given: int = UNASSIGNED) -> Collection:
+    count = len(labels)
+    return Collection(
+        class_names=[str(label) for label in sorted(set(labels))],
+        names=[str(index) for index in range(count)],
+        labels=np.array(labels),
+        digests=np.arange(count, dtype=np.uint64),
+        given=np.full(count, given),
+        sizes=np.ones((count, 2), dtype=np.int64),
+        colour=np.zeros(count, dtype=bool),
+        read=lambda index, channels: np.zeros((1, 1, channels), dtype=np.uint8),
+    )
+
+
+def test_shares_are_kept_to_within_an_image() -> None:
+    collection = collection_of([0] * 100 + [1] * 1000)
+    parts = assign_parts(collection, DigitsConfig(test_share=0.2, validation_share=0.1))
+    for label, total in ((0, 100), (1, 1000)):
+        own = parts[collection.labels == label]
+        assert (own == TEST).sum() == total * 0.2
+        assert (own == VALIDATION).sum() == total * 0.8 * 0.1
+        assert (own == TRAIN).sum() > total * 0.6
+    assert duplicate_notes(collection, parts) == []
