@@ -39,7 +39,7 @@ test: check ## lint, types and all tests
 	"$(BIN)/pytest"
 
 bench: $(READY) ## speed and accuracy, side by side with what one would use instead (takes hours; see tests/benchmarks)
-	for script in tests/benchmarks/bench_*.py; do "$(BIN)/python" "$$script" || exit 1; done
+	for script in tests/benchmarks/bench_*.py; do "$(BIN)/python" -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
 
 clean: ## remove the environment, caches and demo runs; checkpoints of your own stay
 	rm -rf "$(VENV)" "$(DEMO)" build dist .mypy_cache .ruff_cache .pytest_cache

@@ -111,7 +111,7 @@ def test_a_dense_table_is_an_ordinary_convolution() -> None:
 
 @pytest.mark.parametrize("rule", ["16", "16x0", "16x7", "0x3", "3x16x", "historic", ""])
 def test_connections_that_are_none(rule: str) -> None:
-    with pytest.raises(UsageError, match="model.connections"):
+    with pytest.raises(UsageError, match=r"model\.connections"):
         connection_table(rule)
 
 

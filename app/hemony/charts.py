@@ -3,11 +3,13 @@
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 import numpy.typing as npt
+
+from hemony.metrics import Bin
 
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 42
@@ -94,21 +96,23 @@ def legend(names: list[str]) -> str:
     return '<p class="legend">' + "".join(f'<span class="{kind}">{escape(name)}</span>' for name, kind in marks) + "</p>"
 
 
-def reliability_chart(bins: Sequence[object], title: str) -> str:
+def reliability_chart(bins: Sequence[Bin], title: str) -> str:
     """Accuracy over confidence, beside the diagonal on which they agree."""
     frame = Frame((0, 1), (0, 1), "confidence", "accuracy", title)
     frame.line([(0, 0), (1, 1)], "diagonal")
     for bin in bins:
-        low, high, count = getattr(bin, "low"), getattr(bin, "high"), getattr(bin, "count")  # noqa: B009
-        accuracy = getattr(bin, "accuracy")  # noqa: B009
-        frame.bar(low, high, accuracy, "bar", f"{count} predictions at {low:.2f} to {high:.2f}: {accuracy:.1%} right")
+        words = f"{bin.count} predictions at {bin.low:.2f} to {bin.high:.2f}: {bin.accuracy:.1%} right"
+        frame.bar(bin.low, bin.high, bin.accuracy, "bar", words)
     return frame.svg()
 
 
 def interval(value: float, low: float, high: float) -> str:
     """A share with its interval, on a scale that shows the interval's width."""
     floor = max(0.0, low - 3 * (high - low) - 0.005)
-    place: Callable[[float], float] = lambda share: 100 * (share - floor) / (1 - floor or 1)  # noqa: E731
+
+    def place(share: float) -> float:
+        return 100 * (share - floor) / (1 - floor or 1)
+
     words = f"{value:.2%}, 95 % interval {low:.2%} to {high:.2%}"
     return (
         f'<svg class="interval" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{words}"><title>{words}</title>'

@@ -85,5 +85,6 @@ def complete(request: list[str]) -> int:
     root = words[1] if len(words) > 1 and words[1] in compose.ROOTS else "train"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         compose.run_hydra(root, ["-sc", *request], lambda config, number: None)
-    print("\n".join(line for line in printed.getvalue().splitlines() if not line.endswith("_schema")))  # those are ours
+    for answers in printed.getvalue().splitlines():  # words in a line for bash, a line each for other shells
+        print(*(answer for answer in answers.split(" ") if not answer.endswith("_schema")))  # the schemas are not for users
     return 0

@@ -31,6 +31,7 @@ SAMPLE = 5000  # images from which statistics and whitening are measured
 def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     """Train in `folder`, or go on with what is there, and write the bundle; its metrics are returned."""
     device = hardware.pick_device(config.trainer.accelerator)
+    hardware.keep_freed_memory()
     plan, data = prepare(config, folder)
     config = plan.config
     preprocessing = preprocessing_of(config, data)

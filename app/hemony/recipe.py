@@ -19,6 +19,7 @@ from hemony.config import (
     TrainConfig,
 )
 from hemony.datasets.collection import Collection
+from hemony.datasets.images import ImageData
 from hemony.datasets.symmetry import mirror_test
 
 LARGEST_PX = 64  # what the fast CNN is made for
@@ -80,8 +81,8 @@ def choose_view(recipe: Recipe, collection: Collection) -> View:
     return View(3 if data.colour else 1, data.size_px, data.fit)
 
 
-def choose_training(recipe: Recipe, images: Any) -> None:
-    """Model, optimiser, epochs and augmentation, from the decoded data (an `ImageData`)."""
+def choose_training(recipe: Recipe, images: ImageData) -> None:
+    """Model, optimiser, epochs and augmentation, from the decoded data."""
     config = recipe.config
     count, size = len(images.train), images.size_px
     if isinstance(config.model, AutoConfig):
@@ -124,7 +125,7 @@ def choose_optimizer(recipe: Recipe) -> None:
     )
 
 
-def choose_augmentation(recipe: Recipe, images: Any) -> None:
+def choose_augmentation(recipe: Recipe, images: ImageData) -> None:
     """Mirror only where a mirror image keeps its label; shift all; turn and scale the small and grey; cut out where there is room."""
     config, size, count = recipe.config, images.size_px, len(images.train)
     augment = config.data.augment

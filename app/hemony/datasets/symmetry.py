@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hemony.datasets.images import ImagePart
 from hemony.datasets.seeding import generator
 
 SAMPLE = 4000  # images looked at
@@ -17,11 +18,8 @@ PATCH_PX = 5
 TOLERATED_LOSS = 0.08  # share of the accuracy above chance that may be lost to mirroring, beside the sampling error
 
 
-def mirror_test(part: object, seed: int) -> tuple[bool, str]:
+def mirror_test(part: ImagePart, seed: int) -> tuple[bool, str]:
     """Whether to mirror the images of a part, and the sentence that says why."""
-    from hemony.datasets.images import ImagePart
-
-    assert isinstance(part, ImagePart)
     chosen = torch.randperm(len(part), generator=generator(seed, "mirror test"))[:SAMPLE]
     images, labels = part.batch(chosen).float() / 255, part.labels[chosen]
     classes = int(labels.max()) + 1
