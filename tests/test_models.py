@@ -2,10 +2,12 @@
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,9 +27,10 @@ from hemony.config import (
 from hemony.errors import UsageError
 from hemony.models.fast_cnn import FastCNN, default_depth
 from hemony.models.lenet5 import LeNet5, connection_table
+from hemony.models.torchvision import TorchvisionClassifier
 from hemony.optimizers import build_optimizer, orthogonalise
 from hemony.preprocessing import ImagePreprocessing
-from hemony.tasks.classification import averaging, learning_rate_share
+from hemony.tasks.classification import Classifier, averaging, learning_rate_share
 
 CASES: list[tuple[ModelConfig, int, int]] = [
     *((FastCNNConfig(width=0.25), size, channels) for size in (8, 12, 16, 28, 32, 48, 64) for channels in (1, 3)),
@@ -233,3 +236,39 @@ def test_the_default_cost_is_what_the_layers_add_up_to() -> None:
         + 3 * 3 * 256 * 256 * 9
     )
     assert counter.get_total_flops() == 2 * (whitening + convolutions + 256 * 10)
+
+
+# ---------------------------------------------------------------------------------------------------------- transfer
+
+
+def test_transfer_keeps_the_weights_rests_them_and_then_trains_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    donor = torchvision.models.resnet18(num_classes=1000)
+    place = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"  # where torchvision looks before it downloads
+    place.parent.mkdir(parents=True)
+    torch.save(donor.state_dict(), place)
+    config = TrainConfig(
+        model=TorchvisionConfig(weights="DEFAULT"),
+        optimizer=OptimizerConfig(name=OptimizerName.adamw, learning_rate=1e-3, weight_decay=0.05, momentum=0.9),
+    )
+    network = models.build(config.model, 3, 2, 32)
+    assert isinstance(network, TorchvisionClassifier)
+    network.load_pretrained("DEFAULT")
+    pretrained = network.pretrained_parameters()
+    names = {name for name, parameter in network.net.named_parameters() if any(parameter is known for known in pretrained)}
+    assert {name for name, _ in network.net.named_parameters()} - names == {"fc.weight", "fc.bias"}
+    assert torch.equal(network.net.layer4[1].conv2.weight, donor.layer4[1].conv2.weight)
+
+    recogniser = models.Recogniser(network, ImagePreprocessing(3, 32, Fit.stretch, (0.5,) * 3, (0.25,) * 3), False)
+    module = Classifier(recogniser, rules.build(RuleConfig()), config, 4, pretrained, frozen_batches=2)
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert {round(group["initial_lr"], 6) for group in optimizer.param_groups} == {0.001, 0.01}
+    images, labels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.tensor([0, 1, 0, 1])
+    for step in range(4):
+        before = {name: parameter.detach().clone() for name, parameter in network.net.named_parameters()}
+        optimizer.zero_grad()
+        module.backward(module.training_step((images, labels, step), step))
+        optimizer.step()
+        moved = {name for name, parameter in network.net.named_parameters() if not torch.equal(parameter, before[name])}
+        assert moved == ({"fc.weight", "fc.bias"} if step < 2 else set(before)), step

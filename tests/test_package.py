@@ -1,5 +1,7 @@
-"""The wheel, built from a copy of the checkout and installed in an environment of its own, works anywhere."""
+"""The package as a whole: its imports form no circle, and its wheel works anywhere."""
 
+import ast
+import graphlib
 import json
 import os
 import shutil
@@ -54,3 +56,26 @@ def test_the_installed_wheel_trains_outside_the_checkout(wheel: Path, tmp_path: 
     assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout)["total"] > 200
     assert (tmp_path / "here" / "bundle.json").exists()
+
+
+def imported_by(path: Path, modules: set[str]) -> set[str]:
+    """The modules of this package that a file imports, inside functions too; a name imported from a package may be a module."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules
+
+
+def test_the_imports_form_no_circle() -> None:
+    source = ROOT / "app"
+    names = {
+        ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (source / "hemony").rglob("*.py")
+    }
+    graph = {name: imported_by(path, set(names)) - {name} for name, path in names.items()}
+    assert graph["hemony.fit"] >= {"hemony.models", "hemony.tasks.classification", "hemony.bundle"}
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+    assert order.index("hemony.errors") < order.index("hemony.cli")

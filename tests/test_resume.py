@@ -20,7 +20,7 @@ COMMON = ["trainer.save_every_s=0", "trainer.max_epochs=4", "trainer.batch_size=
 CASES = {
     "augmentation and accumulation": [*COMMON, "model=fast_cnn", "model.width=0.125", "trainer.accumulate_batches=2", "data.augment.mixup_alpha=0.2", "data.augment.cutout_px=4", "data.augment.rotate_degrees=10"],
     "dropout": [*COMMON, "model=torchvision", "model.name=mobilenet_v3_small", "optimizer.name=adamw"],
-    "sgd": [*COMMON, "model=lenet5", "optimizer.name=sgd", "optimizer.learning_rate=0.01", "trainer.gradient_clip_norm=1"],
+    "sgd": [*COMMON, "model=lenet5", "optimizer.name=sgd", "optimizer.learning_rate=0.01", "trainer.gradient_clip_norm=1", "trainer.deterministic=true"],
 }  # fmt: skip
 
 
@@ -135,3 +135,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, shape
     assert "training stopped before the update" in ended.stderr
     assert "at step" in ended.stderr
     assert not (run / "bundle.json").exists()
+
+
+def test_early_stopping_ends_the_training_and_keeps_its_best_epoch(tmp_path: Path, shapes_folder: Callable[..., Path]) -> None:
+    run = tmp_path / "run"
+    arguments = ["model=fast_cnn", "model.width=0.125", "trainer.early_stopping_epochs=3", "trainer.validate_every_epochs=1"]
+    arguments += ["trainer.max_epochs=60", "trainer.ema_decay=0", "optimizer.schedule=constant", "optimizer.learning_rate=0.3"]
+    ended = hemony("train", "data=image_folder", f"data.root={shapes_folder(each=20)}", *arguments, f"output={run}")
+    assert ended.returncode == 0, ended.stderr
+    history = durable.read_json(run / "history.json")
+    best = min(history, key=lambda row: row["val_loss"])
+    assert f"the weights of epoch {best['epoch']} are kept" in ended.stderr
+    assert len(history) == min(best["epoch"] + 3, 60)
+    assert len(history) < 60

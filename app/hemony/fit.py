@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning
 import torch
+from torch import nn
 
 from hemony import bundle as bundles
 from hemony import durable, evaluation, hardware, models, recipe, rules
@@ -38,7 +39,8 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     recogniser = build_recogniser(config, data, preprocessing)
     batches = training_batches(config, data, preprocessing, device)
     steps = -(-len(batches) // config.trainer.accumulate_batches)
-    module = Classifier(recogniser, rules.build(config.rule), config, steps)
+    pretrained, frozen_batches = transfer(config, recogniser, batches)
+    module = Classifier(recogniser, rules.build(config.rule), config, steps, pretrained, frozen_batches)
     history = History(batches.epoch_batches)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
     if config.trainer.early_stopping_epochs:
@@ -110,6 +112,13 @@ def build_recogniser(config: TrainConfig, data: images.ImageData, preprocessing:
         assert isinstance(network, TorchvisionClassifier)
         network.load_pretrained(config.model.weights)
     return recogniser
+
+
+def transfer(config: TrainConfig, recogniser: models.Recogniser, batches: TrainingBatches) -> tuple[list[nn.Parameter], int]:
+    """Which parameters are pre-trained, and for how many batches they rest."""
+    if not isinstance(config.model, TorchvisionConfig) or not isinstance(recogniser.network, TorchvisionClassifier):
+        return [], 0
+    return recogniser.network.pretrained_parameters(), config.model.frozen_epochs * batches.epoch_batches
 
 
 def training_batches(

@@ -1,6 +1,6 @@
 """Optimisers by name, and which parameters they treat how."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -9,22 +9,34 @@ from torch import Tensor, nn
 from hemony.config import OptimizerConfig, OptimizerName
 from hemony.errors import UsageError
 
+FRESH_RATE = 10.0  # what the learning rate of a new head is multiplied by, beside pre-trained layers
 
-def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimiser that the config names; weights decay, biases and norms (one-dimensional) do not."""
+
+def build_optimizer(
+    network: nn.Module, config: OptimizerConfig, pretrained: Collection[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """The optimiser that the config names; weights decay, biases and norms (one-dimensional) do not.
+
+    `pretrained` parameters learn at the config's rate and, under sgd and adamw, the others FRESH_RATE times as fast.
+    """
     if config.name is None or config.learning_rate is None:
         raise UsageError("optimizer.name and optimizer.learning_rate must be chosen before training")
     rate, momentum, decay = config.learning_rate, config.momentum or 0.0, config.weight_decay or 0.0
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    filters = [parameter for parameter in trained if parameter.ndim == 4]
-    matrices = [parameter for parameter in trained if parameter.ndim in (2, 3)]
-    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
     if config.name is OptimizerName.muon:
+        filters = [parameter for parameter in trained if parameter.ndim == 4]
+        matrices = [parameter for parameter in trained if parameter.ndim in (2, 3)]
+        vectors = [parameter for parameter in trained if parameter.ndim <= 1]
         return Muon(filters, matrices, vectors, learning_rate=rate, momentum=momentum, weight_decay=decay)
-    groups: list[dict[str, Any]] = [
-        {"params": filters + matrices, "weight_decay": decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    old = {id(parameter) for parameter in pretrained}
+    groups: list[dict[str, Any]] = []
+    for chosen, own_rate in (
+        ([parameter for parameter in trained if id(parameter) in old], rate),
+        ([parameter for parameter in trained if id(parameter) not in old], rate * FRESH_RATE if old else rate),
+    ):
+        groups.append({"params": [entry for entry in chosen if entry.ndim > 1], "lr": own_rate, "weight_decay": decay})
+        groups.append({"params": [entry for entry in chosen if entry.ndim <= 1], "lr": own_rate, "weight_decay": 0.0})
+    groups = [group for group in groups if group["params"]]
     if config.name is OptimizerName.sgd:
         return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
     return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999))

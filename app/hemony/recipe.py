@@ -23,6 +23,8 @@ from hemony.datasets.images import ImageData
 from hemony.datasets.symmetry import mirror_test
 
 LARGEST_PX = 64  # what the fast CNN is made for
+PRETRAINED_PX = 224  # what torchvision's weights have seen
+SCRATCH_PX = 128  # a larger network on photographs, trained from scratch
 
 
 @dataclass
@@ -62,16 +64,22 @@ def choose_view(recipe: Recipe, collection: Collection) -> View:
     aspect = sizes[:, 1] / sizes[:, 0]
     coloured = float(collection.colour.mean())
     recipe.choose("data", f"{coloured:.0%} of the images are in colour", colour=coloured >= 0.05)
-    if shorter <= LARGEST_PX:
+    model = recipe.config.model
+    largest = LARGEST_PX
+    if isinstance(model, TorchvisionConfig):
+        largest = PRETRAINED_PX if model.weights else SCRATCH_PX
+    if isinstance(model, TorchvisionConfig) and model.weights and shorter < PRETRAINED_PX / 2:
+        recipe.choose("data", "the weights know photographs; smaller images are enlarged", size_px=PRETRAINED_PX // 2)
+    elif shorter <= largest:
         side = int(np.median(sizes.max(axis=1)))
-        size = max(8, min(LARGEST_PX, side))
+        size = max(8, min(largest, side))
         recipe.choose("data", f"the images' own size (median {shorter} pixels)", size_px=size)
     else:
-        recipe.choose("data", f"photographs (median shorter side {shorter} pixels), scaled down", size_px=LARGEST_PX)
+        recipe.choose("data", f"photographs (median shorter side {shorter} pixels), scaled down", size_px=largest)
     spread = float(np.quantile(aspect, 0.9) / np.quantile(aspect, 0.1))
     if uniform or spread < 1.25:
         recipe.choose("data", "the images have nearly the same shape", fit=Fit.stretch)
-    elif shorter > LARGEST_PX:
+    elif shorter > largest:
         recipe.choose("data", "photographs of different shapes: the centre is kept", fit=Fit.crop)
     else:
         recipe.choose("data", "small images of different shapes: nothing is cut off", fit=Fit.pad)
@@ -92,6 +100,8 @@ def choose_training(recipe: Recipe, images: ImageData) -> None:
     recipe.choose("trainer", f"{count:,} training images", batch_size=batch)
     batch = config.trainer.batch_size or batch
     steps_an_epoch = max(1, count // batch)
+    if isinstance(config.model, TorchvisionConfig) and config.model.weights:
+        recipe.choose("trainer", "pre-trained weights need few passes", max_epochs=int(np.clip(round(2e4 / (count + 500)), 4, 20)))
     recipe.choose("trainer", "enough steps to converge, few enough to wait for", max_epochs=chosen_epochs(count, steps_an_epoch))
     recipe.choose("trainer", "the network is small and the labels may err", label_smoothing=0.1)
     epochs = config.trainer.max_epochs or 1

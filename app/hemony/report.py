@@ -54,7 +54,7 @@ border-top:3px solid;padding-top:2px}.legend .first{border-color:var(--accent)}.
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}th{cursor:pointer;color:var(--soft);
 font-weight:500}td,th{text-align:right;padding:.28rem .5rem;border-bottom:1px solid var(--line)}td:first-child,th:first-child{
 text-align:left}.scroll{overflow-x:auto;max-height:30rem}.wall{display:grid;grid-template-columns:repeat(auto-fill,minmax(118px,1fr));
-gap:1rem}figure{margin:0;font-size:.82rem;line-height:1.35}img{width:100%;border-radius:6px;display:block;margin-bottom:.35rem}
+gap:1rem}figure{margin:0;font-size:.82rem;line-height:1.35;overflow-wrap:anywhere}img{width:100%;border-radius:6px;display:block;margin-bottom:.35rem}
 .pixels{image-rendering:pixelated}.note{border-left:3px solid var(--warm);padding-left:.8rem}.choice{border-left:3px solid var(--accent);
 padding-left:.8rem}pre{background:var(--card);border-radius:10px;padding:1rem;overflow-x:auto;font-size:.8rem}
 @media print{body{font-size:11px}main{max-width:none}h2{break-after:avoid}.card,figure{break-inside:avoid}.scroll{max-height:none}}

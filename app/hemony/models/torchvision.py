@@ -24,6 +24,7 @@ class TorchvisionClassifier(nn.Module):
             raise UsageError(f"model.name={name} is not a classifier of torchvision{hint}")
         self.name = name
         self.channels = channels
+        self.loaded: frozenset[str] = frozenset()  # parameters that `load_pretrained` has set; the others are fresh
         self.net = models.get_model(name, weights=None, num_classes=classes)
         if small_stem:
             self._shrink_stem()
@@ -42,8 +43,14 @@ class TorchvisionClassifier(nn.Module):
         logits: Tensor = getattr(outputs, "logits", outputs)  # Inception and GoogLeNet return more while training
         return logits
 
-    def load_pretrained(self, weights: str) -> list[str]:
-        """Load torchvision's weights into all layers whose shapes fit; the names of those left fresh (the head)."""
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        return [parameter for name, parameter in self.net.named_parameters() if name in self.loaded]
+
+    def load_pretrained(self, weights: str) -> None:
+        """Load torchvision's weights into all layers whose shapes fit; the head is left fresh.
+
+        Raises UsageError for weights that torchvision does not have, InputError where they cannot be downloaded.
+        """
         from torchvision import models
 
         choices = models.get_model_weights(self.name)
@@ -51,7 +58,7 @@ class TorchvisionClassifier(nn.Module):
         if weights not in names:
             raise UsageError(f"model.weights={weights} is unknown for {self.name}; expected one of: {', '.join(names)}")
         try:
-            loaded = choices[weights].get_state_dict(progress=False, check_hash=True)
+            loaded = choices[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
         except Exception as error:  # urllib, sockets, a wrong checksum: the remedy is the same
             raise InputError(
                 f"model.weights={weights} of {self.name} cannot be downloaded ({' '.join(str(error).split())[:120]}): put the file "
@@ -61,4 +68,4 @@ class TorchvisionClassifier(nn.Module):
         own = self.net.state_dict()
         fitting = {key: value for key, value in loaded.items() if key in own and own[key].shape == value.shape}
         self.net.load_state_dict(fitting, strict=False)
-        return [f"net.{key}" for key in own if key not in fitting]
+        self.loaded = frozenset(fitting)

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
@@ -26,15 +26,26 @@ class Classifier(lightning.LightningModule):
     """One LightningModule for classification, whatever the input and whatever the learning rule.
 
     A batch is (inputs, targets, step). Everything random in a step follows from (seed, step), so that a resumed run draws what the
-    uninterrupted one would have drawn. `steps` is the number of optimiser steps of the whole training.
+    uninterrupted one would have drawn. `steps` is the number of optimiser steps of the whole training. `pretrained` parameters
+    rest for the first `frozen_batches`, while the new head finds its place.
     """
 
-    def __init__(self, recogniser: Recogniser, rule: Rule, config: TrainConfig, steps: int) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        rule: Rule,
+        config: TrainConfig,
+        steps: int,
+        pretrained: list[nn.Parameter] | None = None,
+        frozen_batches: int = 0,
+    ) -> None:
         super().__init__()
         self.recogniser = recogniser
         self.rule = rule
         self.config = config
         self.steps = steps
+        self.pretrained = pretrained or []
+        self.frozen_batches = frozen_batches
         decay = config.trainer.ema_decay or 0.0
         self.averaged = AveragedModel(recogniser, multi_avg_fn=averaging(decay), use_buffers=True) if decay else None
         self.loss = torch.zeros(())  # of the last batch
@@ -51,6 +62,8 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, int], batch_index: int) -> Tensor:
         inputs, targets, step = batch
+        for parameter in self.pretrained:
+            parameter.requires_grad_(step >= self.frozen_batches)
         torch.manual_seed(derived_seed(self.config.seed, "step", step))  # dropout, stochastic depth
         logits = self.rule.forward(self.recogniser, inputs)
         smoothing = self.config.trainer.label_smoothing or 0.0
@@ -85,7 +98,7 @@ class Classifier(lightning.LightningModule):
         self.log_dict({"val_loss": float(sum(losses)) / total, "val_accuracy": float(sum(right)) / total})
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.recogniser.network, self.config.optimizer)
+        optimizer = build_optimizer(self.recogniser.network, self.config.optimizer, self.pretrained)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_share(self.config, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -1,0 +1,116 @@
+"""What is chosen from the data, and that what the user sets is never changed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hemony import recipe
+from hemony.config import (
+    AugmentConfig,
+    AutoConfig,
+    DataConfig,
+    FastCNNConfig,
+    Fit,
+    Flip,
+    ImageFolderConfig,
+    ModelConfig,
+    OptimizerConfig,
+    OptimizerName,
+    TorchvisionConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from hemony.datasets import images
+from hemony.datasets.collection import UNASSIGNED, Collection
+
+
+def collection_of(sizes: list[tuple[int, int]], coloured: float) -> Collection:
+    count = len(sizes)
+    return Collection(
+        class_names=["a", "b"],
+        names=[str(index) for index in range(count)],
+        labels=np.arange(count) % 2,
+        digests=np.arange(count, dtype=np.uint64),
+        given=np.full(count, UNASSIGNED),
+        sizes=np.array(sizes),
+        colour=np.arange(count) < coloured * count,
+        read=lambda index, channels: np.zeros((1, 1, channels), dtype=np.uint8),
+    )
+
+
+def view(sizes: list[tuple[int, int]], coloured: float = 1.0, model: ModelConfig | None = None) -> recipe.View:
+    plan = recipe.completed(TrainConfig(data=DataConfig(), model=model or AutoConfig()))
+    return recipe.choose_view(plan, collection_of(sizes, coloured))
+
+
+PHOTOGRAPHS = [(480, 640), (640, 480), (500, 500), (300, 900)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "coloured", "model", "expected"),
+    [
+        ([(28, 28)] * 10, 0.0, None, recipe.View(1, 28, Fit.stretch)),
+        ([(32, 32)] * 10, 1.0, None, recipe.View(3, 32, Fit.stretch)),
+        ([(28, 28)] * 20, 0.1, None, recipe.View(3, 28, Fit.stretch)),  # a few colour images make a colour set
+        ([(10, 40), (40, 10), (20, 20)], 0.0, None, recipe.View(1, 40, Fit.pad)),
+        ([(4, 5)] * 3, 1.0, None, recipe.View(3, 8, Fit.stretch)),
+        (PHOTOGRAPHS, 1.0, None, recipe.View(3, 64, Fit.crop)),
+        (PHOTOGRAPHS, 1.0, TorchvisionConfig(), recipe.View(3, 128, Fit.crop)),
+        (PHOTOGRAPHS, 1.0, TorchvisionConfig(weights="DEFAULT"), recipe.View(3, 224, Fit.crop)),
+        ([(32, 32)] * 3, 1.0, TorchvisionConfig(weights="DEFAULT"), recipe.View(3, 112, Fit.stretch)),
+        ([(32, 32)] * 3, 1.0, TorchvisionConfig(), recipe.View(3, 32, Fit.stretch)),
+    ],
+)
+def test_colour_size_and_fit_follow_the_images(
+    sizes: list[tuple[int, int]], coloured: float, model: ModelConfig | None, expected: recipe.View
+) -> None:
+    assert view(sizes, coloured, model) == expected
+
+
+def test_epochs_fall_with_the_size_of_the_set_and_stay_bearable() -> None:
+    counts = (50, 200, 1_000, 5_000, 20_000, 60_000, 1_000_000)
+    epochs = [recipe.chosen_epochs(count, max(1, count // 128)) for count in counts]
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs[0] <= 300
+    assert epochs[-1] == 12
+
+
+def test_everything_is_chosen_and_said_and_nothing_set_is_changed(shapes_folder: Callable[..., Path]) -> None:
+    given = TrainConfig(
+        data=ImageFolderConfig(root=str(shapes_folder(each=30)), augment=AugmentConfig(flip=Flip.none, cutout_px=3)),
+        model=AutoConfig(),
+        optimizer=OptimizerConfig(name=OptimizerName.sgd, weight_decay=0.0),
+        trainer=TrainerConfig(max_epochs=2, label_smoothing=0.0),
+    )
+    plan = recipe.completed(given)
+    collection = images.find(plan.config.data)
+    chosen = recipe.choose_view(plan, collection)
+    recipe.choose_training(plan, images.build(collection, plan.config.data, chosen.channels, chosen.size_px, chosen.fit))
+    config = plan.config
+    assert isinstance(config.model, FastCNNConfig)
+    for node in (config.trainer, config.optimizer, config.data.augment):
+        assert None not in vars(node).values(), node
+    assert (config.trainer.max_epochs, config.trainer.label_smoothing) == (2, 0.0)
+    assert (config.optimizer.name, config.optimizer.weight_decay) == (OptimizerName.sgd, 0.0)
+    assert (config.data.augment.flip, config.data.augment.cutout_px) == (Flip.none, 3)
+    assert config.flip_averaging is False  # training does not mirror
+    assert isinstance(given.model, AutoConfig)
+    assert given.optimizer.learning_rate is None
+    said = "\n".join(plan.decisions)
+    for word in ("model fast_cnn", "size_px 16", "batch_size", "learning_rate", "shift_px", "ema_decay"):
+        assert word in said
+    assert "cutout_px" not in said
+
+
+def test_pretrained_weights_get_few_passes_and_a_gentle_rate(shapes_folder: Callable[..., Path]) -> None:
+    given = TrainConfig(
+        data=ImageFolderConfig(root=str(shapes_folder(each=30)), size_px=16, colour=True, fit=Fit.stretch),
+        model=TorchvisionConfig(weights="DEFAULT"),
+    )
+    plan = recipe.completed(given)
+    recipe.choose_training(plan, images.build(images.find(given.data), given.data, 3, 16, Fit.stretch))
+    assert plan.config.trainer.max_epochs == 20
+    assert plan.config.optimizer.name is OptimizerName.adamw
+    assert plan.config.optimizer.learning_rate == 2e-4
