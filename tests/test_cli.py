@@ -63,9 +63,11 @@ def test_mistakes_end_with_their_code_and_one_line(arguments: list[str], code: i
     assert finished.returncode == code, finished.stderr
     assert expected in finished.stderr
     assert "Traceback" not in finished.stderr
+    assert list(tmp_path.rglob("*.json")) == []
     if expected:
         assert finished.stdout == ""
-        assert len([line for line in finished.stderr.splitlines() if line.startswith("hemony: ")]) == 1
+        (line,) = finished.stderr.splitlines()
+        assert line.startswith("hemony: ")
 
 
 # ------------------------------------------------------------------------------------------------------ train, evaluate
@@ -168,6 +170,16 @@ def test_a_sweep_numbers_its_folders(shapes_bundle: Bundle, tmp_path: Path) -> N
     rows = [json.loads(line) for line in finished.stdout.splitlines()]
     assert [row["seed"] for row in rows] == [1, 2]
     assert all((tmp_path / "ä b" / number / "bundle.json").exists() for number in "01")
+
+
+def test_a_sweep_goes_on_after_a_job_that_fails_and_ends_with_its_error(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "bundle.json").touch()
+    arguments = ["model=fast_cnn", "model.width=0.125", "trainer.max_epochs=1", f"output={tmp_path}", "--format", "jsonl"]
+    finished = hemony("train", "-m", "data=image_folder", f"data.root={shapes_bundle[1]}", *arguments, "seed=1,2,3")
+    assert finished.returncode == 2, finished.stderr
+    assert "already holds a bundle" in finished.stderr
+    assert [json.loads(line)["bundle"] for line in finished.stdout.splitlines()] == [str(tmp_path / "0"), str(tmp_path / "2")]
 
 
 def test_hydra_shows_the_config_and_completes(tmp_path: Path) -> None:

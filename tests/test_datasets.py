@@ -197,7 +197,14 @@ def batches_of(
     data: images.ImageData, start: int = 0, seed: int = 3, workers: int = 0
 ) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
     config = AugmentConfig(
-        flip=Flip.alternating, shift_px=2, rotate_degrees=5.0, cutout_px=4, mixup_alpha=0.3, cutmix_alpha=1.0, colour_share=0.2
+        flip=Flip.alternating,
+        shift_px=2,
+        rotate_degrees=5.0,
+        cutout_px=4,
+        mixup_alpha=0.3,
+        cutmix_alpha=1.0,
+        colour_share=0.2,
+        small_px=12,
     )
     found = TrainingBatches(data.train, 4, 3, seed, Augment(config, 3, (0.5,) * 3), torch.device("cpu"), workers)
     found.load_state_dict({"step": start})
@@ -208,6 +215,7 @@ def test_a_batch_is_a_pure_function_of_seed_and_step(shapes_folder: Make) -> Non
     data = built(shapes_folder(each=8))
     whole = batches_of(data)
     assert [step for *_, step in whole] == list(range(len(whole)))
+    assert [len(images[0, 0]) for images, *_ in whole] == [12 if step < 0.6 * len(whole) else 16 for *_, step in whole]
     for start in (1, len(whole) // 3, len(whole) - 1):
         for (a, b, c), (d, e, f) in zip(whole[start:], batches_of(data, start), strict=True):
             assert c == f

@@ -89,7 +89,7 @@ def test_the_historical_third_layer() -> None:
     assert sorted(map(len, table)) == [3] * 6 + [4] * 9 + [6]
     assert len(set(table)) == 16
     assert sum(map(len, table)) == 60
-    layer = LeNet5(1, 10, 32).c3
+    layer = LeNet5(1, 10).c3
     assert sum(parameter.numel() for parameter in layer.parameters()) == 1516
     # Table I of the paper, a column an output map, the rows that are marked
     marked = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345".split()
@@ -97,7 +97,7 @@ def test_the_historical_third_layer() -> None:
 
 
 def test_an_absent_link_carries_nothing() -> None:
-    layer = LeNet5(1, 10, 32, "16x2").c3
+    layer = LeNet5(1, 10, "16x2").c3
     maps = torch.randn(1, 6, 14, 14, requires_grad=True)
     for output, seen in enumerate(layer.table):
         (gradient,) = torch.autograd.grad(layer(maps)[0, output].sum(), maps)
@@ -106,7 +106,7 @@ def test_an_absent_link_carries_nothing() -> None:
 
 
 def test_a_dense_table_is_an_ordinary_convolution() -> None:
-    layer = LeNet5(1, 10, 32, "dense").c3
+    layer = LeNet5(1, 10, "dense").c3
     maps = torch.randn(2, 6, 14, 14)
     expected = nn.functional.conv2d(maps, layer.weight.view(16, 6, 5, 5), layer.bias)
     assert torch.allclose(layer(maps), expected, atol=1e-6)

@@ -18,7 +18,7 @@ from tests.conftest import hemony
 
 COMMON = ["trainer.save_every_s=0", "trainer.max_epochs=4", "trainer.batch_size=8", "trainer.ema_decay=0.9", "trainer.validate_every_epochs=1", "data.augment.flip=random"]  # fmt: skip
 CASES = {
-    "augmentation and accumulation": [*COMMON, "model=fast_cnn", "model.width=0.125", "trainer.accumulate_batches=2", "data.augment.mixup_alpha=0.2", "data.augment.cutout_px=4", "data.augment.rotate_degrees=10"],
+    "augmentation and accumulation": [*COMMON, "model=fast_cnn", "model.width=0.125", "trainer.accumulate_batches=2", "data.augment.mixup_alpha=0.2", "data.augment.cutout_px=4", "data.augment.rotate_degrees=10", "data.augment.small_px=12"],
     "dropout": [*COMMON, "model=torchvision", "model.name=mobilenet_v3_small", "optimizer.name=adamw"],
     "sgd": [*COMMON, "model=lenet5", "optimizer.name=sgd", "optimizer.learning_rate=0.01", "trainer.gradient_clip_norm=1", "trainer.deterministic=true"],
 }  # fmt: skip
@@ -99,6 +99,17 @@ def test_sigterm_saves_and_exits_143(tmp_path: Path, shapes_folder: Callable[...
     refused = hemony("evaluate", run)
     assert refused.returncode == 3
     assert f"hemony train resume={run}" in refused.stderr
+
+
+def test_sigterm_ends_a_sweep(tmp_path: Path, shapes_folder: Callable[..., Path]) -> None:
+    arguments = [*CASES["sgd"], "trainer.max_epochs=400", "seed=1,2"]
+    process = start(
+        "train", "-m", "data=image_folder", f"data.root={shapes_folder(each=16)}", *arguments, f"output={tmp_path / 'run'}"
+    )
+    stop_at(process, tmp_path / "run" / "0", 1, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert not (tmp_path / "run" / "1").exists()
 
 
 def test_a_run_whose_data_changed_is_not_resumed(tmp_path: Path, shapes_folder: Callable[..., Path]) -> None:

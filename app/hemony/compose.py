@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hemony.config import GROUPS, EvaluateConfig, TrainConfig, TrainerConfig
-from hemony.errors import UsageError
+from hemony.errors import HemonyError, Terminated, UsageError
 
 T = TypeVar("T", TrainConfig, EvaluateConfig)
 ROOTS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}
@@ -201,6 +201,14 @@ def jobs_of(overrides: list[str], multirun: bool) -> list[list[str]]:
         raise UsageError(" ".join(str(error).split())) from None
 
 
+class PastHydra(BaseException):
+    """Carries an error out of Hydra, which would print a line of its own and, after a signal, go on with a sweep's next job."""
+
+    def __init__(self, error: HemonyError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def run_hydra(root: str, arguments: list[str], job: Callable[[Any, int | None], None]) -> None:
     """Hand checked arguments to Hydra; `job(config, number)` runs once a job, `number` being None outside a multirun.
 
@@ -230,7 +238,13 @@ def run_hydra(root: str, arguments: list[str], job: Callable[[Any, int | None], 
         assert isinstance(container, dict)
         config = typed(ROOTS[root], {str(key): value for key, value in container.items()})
         state = HydraConfig.get()
-        job(config, state.job.num if state.mode == RunMode.MULTIRUN else None)
+        number = state.job.num if state.mode == RunMode.MULTIRUN else None
+        try:
+            job(config, number)
+        except HemonyError as error:
+            if number is None or isinstance(error, Terminated):
+                raise PastHydra(error) from None
+            raise
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us instead of being printed by Hydra
     kept, sys.argv = sys.argv, [sys.argv[0], *arguments]  # Hydra, and Lightning's relaunch under DDP, read sys.argv
@@ -238,5 +252,7 @@ def run_hydra(root: str, arguments: list[str], job: Callable[[Any, int | None], 
         hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name=root)(task)()
     except HydraException as error:
         raise UsageError(" ".join(str(error).split())) from None
+    except PastHydra as passed:
+        raise passed.error from None
     finally:
         sys.argv = kept

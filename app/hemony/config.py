@@ -84,6 +84,8 @@ class AugmentConfig(Checked):
     mixup_alpha: float | None = ranged(None, least=0.0, most=10.0)  # Beta(alpha, alpha), Zhang et al. 2018
     cutmix_alpha: float | None = ranged(None, least=0.0, most=10.0)  # Beta(alpha, alpha), Yun et al. 2019
     colour_share: float | None = ranged(None, least=0.0, most=0.9)  # brightness, contrast, saturation from 1 ± this
+    small_px: int | None = ranged(None, least=0, most=512)  # side of the images in the first `small_share` of all steps; 0: off
+    small_share: float = ranged(0.6, least=0.0, most=1.0)
 
 
 @dataclass

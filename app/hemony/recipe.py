@@ -114,7 +114,7 @@ def choose_training(recipe: Recipe, images: ImageData) -> None:
 
 def chosen_epochs(count: int, steps_an_epoch: int) -> int:
     """Epochs by training images: small sets need more passes; never more steps than patience allows."""
-    wanted = int(np.clip(round(1.2e6 / (count + 2500)), 12, 300))
+    wanted = int(np.clip(round(1e6 / (count + 2500)), 12, 300))
     return max(12, min(wanted, max(1, 12_000 // steps_an_epoch)))
 
 
@@ -157,6 +157,12 @@ def choose_augmentation(recipe: Recipe, images: ImageData) -> None:
         )
     recipe.choose(
         "data.augment", "room for a hole" if size >= 24 else "too small for holes", cutout_px=size // 4 if size >= 24 else 0
+    )
+    progressive = isinstance(config.model, FastCNNConfig) and size >= 32
+    recipe.choose(
+        "data.augment",
+        "small images first, they cost half" if progressive else "the images are small enough",
+        small_px=round(size * 0.75) if progressive else 0,
     )
     recipe.choose("data.augment", "the other augmentations do", mixup_alpha=0.0, cutmix_alpha=0.0)
     mirrored = augment.flip is not Flip.none

@@ -5,7 +5,9 @@ hemony train data=image_folder data.root=DIR    your own class folders
 hemony train resume=DIR                         go on with a run that was stopped
 """
 
+import contextlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,11 @@ def main(arguments: list[str]) -> int:
         rows.append(train(config))
 
     check_resume_alone(arguments)
-    compose.run_hydra("train", arguments, job)
-    if rows:
-        output.print_rows(rows, form)
+    try:
+        compose.run_hydra("train", arguments, job)
+    finally:  # what the other jobs of a sweep have reached is not lost with the one that failed
+        if rows:
+            output.print_rows(rows, form)
     return 0
 
 
@@ -51,9 +55,17 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """
     if config.resume:
         folder = Path(config.resume)
-        config = read_config(folder)
-    else:
-        folder = new_folder(config)
+        return run(read_config(folder), folder)
+    folder = new_folder(config)
+    try:
+        return run(config, folder)
+    except (UsageError, InputError):
+        withdraw(folder)
+        raise
+
+
+def run(config: TrainConfig, folder: Path) -> dict[str, Any]:
+    """One job, with signals turned into an orderly end."""
     from hemony import fit
     from hemony.callbacks import StopRequest
 
@@ -76,6 +88,15 @@ def new_folder(config: TrainConfig) -> Path:
     except OSError as error:
         raise UsageError(f"output={folder} cannot be written: {error.strerror}") from None
     return folder
+
+
+def withdraw(folder: Path) -> None:
+    """Remove the folder of a run that could not begin, so that the next try may have its name; one with a state stays."""
+    if durable.states(folder / RUN) or (folder / "bundle.json").exists():
+        return
+    shutil.rmtree(folder / RUN, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # only if nothing of the user's is in it
 
 
 def read_config(folder: Path) -> TrainConfig:

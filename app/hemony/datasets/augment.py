@@ -38,6 +38,18 @@ class Augment:
             images, targets = mix(images, functional.one_hot(targets, self.classes).float(), alpha, draw)
         return images, targets
 
+    def shrunk(self, images: Tensor, share: float) -> Tensor:
+        """The images smaller, float, while the `share` of the training that is done is below `small_share`.
+
+        Coarse features are learnt first and cost less on small images; a network that pools at its end takes any size (Howard 2018,
+        "Training ImageNet in 18 minutes"; Tan and Le 2021, section 4).
+        """
+        side = self.config.small_px or 0
+        if not side or side >= images.shape[-1] or share >= self.config.small_share:
+            return images
+        smaller = functional.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+        return smaller.contiguous(memory_format=torch.channels_last)
+
 
 def mirrored(flip: Flip | None, bits: Tensor, epoch: int) -> Tensor:
     """Which of the images with random `bits` (B,) are flipped in this epoch."""

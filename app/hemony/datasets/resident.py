@@ -83,7 +83,7 @@ class TrainingBatches:
         if flip is Flip.random:
             bits = torch.rand(len(chosen), generator=draw, device=self.device) < 0.5
         images, targets = self.augment(images, self.labels[chosen], mirrored(flip, bits, epoch), draw)
-        return images, targets, step
+        return self.augment.shrunk(images, step / len(self)), targets, step
 
 
 class PlainBatches:

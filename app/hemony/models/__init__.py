@@ -19,7 +19,7 @@ def _fast_cnn(config: FastCNNConfig, channels: int, classes: int, size_px: int) 
 def _lenet5(config: LeNet5Config, channels: int, classes: int, size_px: int) -> nn.Module:
     from hemony.models.lenet5 import LeNet5
 
-    return LeNet5(channels, classes, size_px, config.connections)
+    return LeNet5(channels, classes, config.connections)
 
 
 def _torchvision(config: TorchvisionConfig, channels: int, classes: int, size_px: int) -> nn.Module:

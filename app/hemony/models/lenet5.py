@@ -89,15 +89,14 @@ class Subsample(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """Normalised images (N, channels, S, S) to logits (N, classes); S is brought to the paper's 32 pixels.
+    """Normalised images (N, channels, S, S), S of any size, to logits (N, classes): S is brought to the paper's 32 pixels.
 
     The output layer is linear with softmax cross-entropy in place of the paper's radial basis functions.
     """
 
-    def __init__(self, channels: int, classes: int, size_px: int, connections: str = "historical") -> None:
+    def __init__(self, channels: int, classes: int, connections: str = "historical") -> None:
         super().__init__()
         self.table = connection_table(connections)
-        self.size_px = size_px
         self.c1 = nn.Conv2d(channels, 6, 5)
         self.s2 = Subsample(6)
         self.c3 = ConnectedConv(6, self.table)
@@ -116,8 +115,9 @@ class LeNet5(nn.Module):
 
     def to_32_pixels(self, images: Tensor) -> Tensor:
         """28-pixel images get the paper's border of 2; others are scaled."""
-        if self.size_px == 28:
+        side = images.shape[-1]
+        if side == 28:
             return nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")
-        if self.size_px == 32:
+        if side == 32:
             return images
         return nn.functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
