@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hemony import models, rules
+from hemony import hardware, models, rules
 from hemony.config import (
     FastCNNConfig,
     Fit,
@@ -19,6 +19,7 @@ from hemony.config import (
     ModelConfig,
     OptimizerConfig,
     OptimizerName,
+    Precision,
     RuleConfig,
     Schedule,
     TorchvisionConfig,
@@ -116,6 +117,17 @@ def test_a_dense_table_is_an_ordinary_convolution() -> None:
 def test_connections_that_are_none(rule: str) -> None:
     with pytest.raises(UsageError, match=r"model\.connections"):
         connection_table(rule)
+
+
+def test_depthwise_convolutions_train_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "gains_by_bf16", lambda device: True)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    depthwise, dense = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8)), nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(1, 4, 3))
+    assert hardware.trains_in_bf16(Precision.auto, cpu, dense)
+    assert not hardware.trains_in_bf16(Precision.auto, cpu, depthwise)
+    assert hardware.trains_in_bf16(Precision.auto, gpu, depthwise)
+    assert hardware.trains_in_bf16(Precision.bf16, cpu, depthwise)
+    assert not hardware.trains_in_bf16(Precision.fp32, cpu, dense)
 
 
 def test_an_unknown_torchvision_model_gets_a_hint() -> None:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from hemony.config import GROUPS, EvaluateConfig, TrainConfig, TrainerConfig
 from hemony.errors import HemonyError, Terminated, UsageError
@@ -201,6 +201,10 @@ def jobs_of(overrides: list[str], multirun: bool) -> list[list[str]]:
         raise UsageError(" ".join(str(error).split())) from None
 
 
+def refuse_option(message: str) -> NoReturn:
+    raise UsageError(f"{message}; options are KEY=VALUE, and -m, --cfg, --info as in Hydra")
+
+
 class PastHydra(BaseException):
     """Carries an error out of Hydra, which would print a line of its own and, after a signal, go on with a sweep's next job."""
 
@@ -225,10 +229,9 @@ def run_hydra(root: str, arguments: list[str], job: Callable[[Any, int | None], 
 
     register_schemas()
     arguments = [quote_path(argument) for argument in arguments]
-    try:
-        options = get_args_parser().parse_args(arguments)
-    except SystemExit as error:
-        raise UsageError("see the line above; `hemony --help` lists the verbs") if error.code else error from None
+    parser = get_args_parser()
+    parser.error = refuse_option  # type: ignore[method-assign]
+    options = parser.parse_args(arguments)
     if not (options.shell_completion or options.hydra_help):
         for overrides in jobs_of(options.overrides, options.multirun):
             check(root, overrides)

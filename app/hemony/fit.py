@@ -158,7 +158,7 @@ def fit(
         trainer = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
-            precision="bf16-mixed" if hardware.use_bf16(settings.precision, device) else "32-true",
+            precision="bf16-mixed" if hardware.trains_in_bf16(settings.precision, device, module) else "32-true",
             max_epochs=1,
             accumulate_grad_batches=settings.accumulate_batches,
             gradient_clip_val=settings.gradient_clip_norm or None,

@@ -7,6 +7,7 @@ import sys
 from importlib import metadata
 
 import torch
+from torch import nn
 
 from hemony.config import Accelerator, Precision
 from hemony.errors import UsageError
@@ -33,6 +34,17 @@ def gains_by_bf16(device: torch.device) -> bool:
 
 def use_bf16(precision: Precision, device: torch.device) -> bool:
     return precision is Precision.bf16 or (precision is Precision.auto and gains_by_bf16(device))
+
+
+def trains_in_bf16(precision: Precision, device: torch.device, network: nn.Module) -> bool:
+    """`use_bf16`, but on a CPU not by choice for a network with depthwise convolutions.
+
+    oneDNN 3 reads memory that nobody has written when it computes the gradient of a 5x5 depthwise filter over a 1x1 map in bfloat16:
+    a weight that should rest gets a random step, NaN now and then (seen with torch 2.14 and MobileNetV3 on 16-pixel images: half of
+    the resumed runs ended elsewhere, none in float32).
+    """
+    depthwise = any(isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels for layer in network.modules())
+    return use_bf16(precision, device) and not (precision is Precision.auto and device.type == "cpu" and depthwise)
 
 
 def keep_freed_memory() -> None:
