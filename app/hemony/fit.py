@@ -1,5 +1,6 @@
 """A run, from a checked config to a bundle: data, network, Lightning, evaluation, report."""
 
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from hemony import bundle as bundles
@@ -20,7 +22,7 @@ from hemony.datasets.augment import Augment
 from hemony.datasets.collection import PARTS
 from hemony.datasets.resident import PlainBatches, TrainingBatches
 from hemony.datasets.seeding import derived_seed, generator
-from hemony.errors import InputError
+from hemony.errors import InputError, Terminated
 from hemony.models.fast_cnn import FastCNN
 from hemony.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, TorchvisionClassifier
 from hemony.preprocessing import ImagePreprocessing, channel_statistics
@@ -177,7 +179,10 @@ def fit(
         )
         validation = PlainBatches(data.validation, 500, device, config.data.workers) if every else None
         states = durable.states(run_folder)
-        trainer.fit(module, batches, validation, ckpt_path=states[-1] if states else None, weights_only=True)
+        try:
+            trainer.fit(module, batches, validation, ckpt_path=states[-1] if states else None, weights_only=True)
+        except SIGTERMException:  # it came while Lightning was setting up
+            raise Terminated.by(signal.SIGTERM, "no step was taken; what was saved before is kept") from None
 
 
 @contextmanager
