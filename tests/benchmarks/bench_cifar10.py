@@ -49,7 +49,7 @@ def resnet18_accuracy(data: images.ImageData, budget_s: float, seed: int = 0) ->
     assert data.train.pixels is not None
     assert data.test.pixels is not None
     net = models.resnet18(num_classes=10)
-    net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()  # type: ignore[assignment]
+    net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
     net = nn.Sequential(Normalise(*channel_statistics(data.train.pixels)), net).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     bf16 = hardware.use_bf16(Precision.auto, CPU)

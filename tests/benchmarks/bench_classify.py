@@ -19,7 +19,7 @@ from hemony import bundle, hardware, media
 from hemony.config import Precision
 from hemony.inference import predict_logits
 from hemony.preprocessing import Resize
-from tests.benchmarks.measure import CPU, data_folder, machine, median_s
+from tests.benchmarks.measure import CPU, data_folder, elapsed_s, machine
 
 BATCH = 256
 
@@ -33,7 +33,7 @@ def single_image(folder: Path, image: Path) -> None:
     ours = process_s(sys.executable, "-m", "hemony", "classify", folder, image)
     torch_alone = process_s(sys.executable, "-c", "import torch")
     ours(), torch_alone()
-    pairs = [(median_s(ours, 1), median_s(torch_alone, 1)) for _ in range(9)]
+    pairs = [(elapsed_s(ours), elapsed_s(torch_alone)) for _ in range(9)]
     classify, baseline = (sorted(times)[len(times) // 2] for times in zip(*pairs, strict=True))
     above = sorted(mine - base for mine, base in pairs)[len(pairs) // 2]
     print(
@@ -59,15 +59,19 @@ def many_images(folder: Path, root: Path) -> None:
     images = torch.stack(decode_all())
     dataset = datasets.ImageFolder(str(root), transforms.PILToTensor())
     ours = process_s(sys.executable, "-m", "hemony", "classify", folder, root, "--format", "jsonl", "--batch-size", BATCH)
+
+    def plain_loop() -> torch.Tensor:
+        loader = DataLoader(dataset, BATCH, num_workers=os.cpu_count() or 1)
+        return predict_logits(loaded.recogniser, (batch for batch, _ in loader), CPU, bf16)
+
     rows = []
     for _ in range(3):
-        loader = DataLoader(dataset, BATCH, num_workers=os.cpu_count() or 1)
         rows.append(
             (
-                median_s(ours, 1),
-                median_s(decode_all, 1),
-                median_s(lambda: predict_logits(loaded.recogniser, images.split(BATCH), CPU, bf16), 1),
-                median_s(lambda: predict_logits(loaded.recogniser, (batch for batch, _ in loader), CPU, bf16), 1),  # noqa: B023
+                elapsed_s(ours),
+                elapsed_s(decode_all),
+                elapsed_s(lambda: predict_logits(loaded.recogniser, images.split(BATCH), CPU, bf16)),
+                elapsed_s(plain_loop),
             )
         )
         time.sleep(1)

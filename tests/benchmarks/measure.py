@@ -52,14 +52,11 @@ def convolution_gflops(seconds: float = 3.0) -> float:
     return rounds * operations / (time.perf_counter() - started) / 1e9
 
 
-def median_s(work: Callable[[], object], runs: int) -> float:
-    """The median time of a piece of work, seconds."""
-    times = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+def elapsed_s(work: Callable[[], object]) -> float:
+    """The time of a piece of work, seconds."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def spread(values: list[float], digits: int = 4) -> str:
