@@ -82,14 +82,15 @@ class StateIO(CheckpointIO):
 class History(lightning.Callback):
     """A row for every epoch: epoch, step, train_loss, learning_rate, elapsed_s, and val_loss and val_accuracy where validated.
 
-    Its state is part of the training state, so that the curves of a resumed run have no gap.
+    Its state is part of the training state, so that the curves of a resumed run have no gap. `before_s` is time that belongs to the
+    training although it passed before its first step.
     """
 
-    def __init__(self, epoch_batches: int) -> None:
+    def __init__(self, epoch_batches: int, before_s: float = 0.0) -> None:
         self.epoch_batches = epoch_batches
         self.rows: list[dict[str, float]] = []
         self._losses: list[Any] = []
-        self._before_s = 0.0  # of training in earlier processes
+        self._before_s = before_s  # also of training in earlier processes
         self._started_s = time.monotonic()
 
     @property

@@ -39,11 +39,12 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     config = plan.config
     preprocessing = preprocessing_of(config, data)
     recogniser = build_recogniser(config, data, preprocessing)
+    whitening_s = whiten(recogniser, data, config.seed)
     batches = training_batches(config, data, preprocessing, device)
     steps = -(-len(batches) // config.trainer.accumulate_batches)
     pretrained, frozen_batches = transfer(config, recogniser, batches)
     module = Classifier(recogniser, rules.build(config.rule), config, steps, pretrained, frozen_batches)
-    history = History(batches.epoch_batches)
+    history = History(batches.epoch_batches, whitening_s)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
     if config.trainer.early_stopping_epochs:
         callbacks.append(EarlyStopping(config.trainer.early_stopping_epochs, batches.epoch_batches))
@@ -104,16 +105,22 @@ def sample(data: images.ImageData, seed: int) -> torch.Tensor:
 
 
 def build_recogniser(config: TrainConfig, data: images.ImageData, preprocessing: ImagePreprocessing) -> models.Recogniser:
-    """The network with its starting weights: drawn by the seed, whitened, or pre-trained."""
+    """The network with its starting weights: drawn by the seed, or pre-trained."""
     torch.manual_seed(derived_seed(config.seed, "weights"))
     network = models.build(config.model, data.channels, len(data.class_names), data.size_px)
     recogniser = models.Recogniser(network, preprocessing, bool(config.flip_averaging))
-    if isinstance(network, FastCNN):
-        network.whiten(recogniser.normalise(sample(data, config.seed)))
     if isinstance(config.model, TorchvisionConfig) and config.model.weights:
         assert isinstance(network, TorchvisionClassifier)
         network.load_pretrained(config.model.weights)
     return recogniser
+
+
+def whiten(recogniser: models.Recogniser, data: images.ImageData, seed: int) -> float:
+    """Fit the first layer to the training images, in a network whose first layer wants it; the seconds that it took."""
+    started = time.monotonic()
+    if isinstance(recogniser.network, FastCNN):
+        recogniser.network.whiten(recogniser.normalise(sample(data, seed)))
+    return time.monotonic() - started
 
 
 def transfer(config: TrainConfig, recogniser: models.Recogniser, batches: TrainingBatches) -> tuple[list[nn.Parameter], int]:
