@@ -54,7 +54,7 @@ def test_help_and_version_need_no_torch() -> None:
         (["train", "data=image_folder", "data.root=/nowhere", "output=checkpoints/x"], 3, "/nowhere is not a folder"),
         (["train", "--format", "yaml"], 2, "expected one of: table, json, jsonl, csv"),
         (["train", "--nonsense"], 2, "hemony"),
-        (["train", "trainer=gpu", "output=checkpoints/y"], 2, "torch sees no GPU"),
+        (["train", "trainer=gpu", "output=checkpoints/y"], 2, "a GPU is asked for, but torch sees none"),
         (["doctor", "please"], 2, "please"),
     ],
 )
@@ -245,6 +245,45 @@ def test_a_bad_file_gets_an_error_row_and_the_others_are_done(shapes_bundle: Bun
     in_folder = hemony("classify", folder, tmp_path, "--format", "jsonl")
     assert in_folder.returncode == 3
     assert len(in_folder.stdout.splitlines()) == 2
+
+
+def test_an_empty_folder_or_glob_does_not_stop_the_others(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    bundle, root, _ = shapes_bundle
+    (tmp_path / "empty").mkdir()
+    first = sorted((root / "disc").iterdir())[0]
+    odd = tmp_path / os.fsdecode(b"caf\xe9.png")
+    odd.write_bytes(first.read_bytes())
+    finished = hemony("classify", bundle, first, tmp_path / "empty", tmp_path / "*.webp", odd, first, "--format", "jsonl")
+    assert finished.returncode == 3, finished.stderr
+    rows = [json.loads(line) for line in finished.stdout.splitlines()]
+    assert ["error" in row for row in rows] == [False, True, True, False, False]
+    assert "a folder without images" in rows[1]["error"]
+    assert "nothing matches" in rows[2]["error"]
+    assert rows[3]["path"] == str(odd)
+
+
+def test_a_report_that_cannot_be_written_is_one_line(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    bundle, _, _ = shapes_bundle
+    (tmp_path / "file").touch()
+    refused = hemony("evaluate", bundle, f"report={tmp_path / 'file' / 'page.html'}")
+    assert refused.returncode == 3
+    assert "Traceback" not in refused.stderr
+    assert hemony("evaluate", bundle, f"report={tmp_path / 'new' / 'page.html'}").returncode == 0
+    assert (tmp_path / "new" / "page.html").exists()
+
+
+def test_the_card_names_the_job_that_made_it(shapes_bundle: Bundle) -> None:
+    card = (shapes_bundle[0] / "README.md").read_text()
+    assert "hemony train data=image_folder data.root=FOLDER model=fast_cnn model.width=0.25" in card
+
+
+def test_a_folder_of_the_users_is_not_taken_for_a_run(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").touch()
+    refused = hemony("train", "data=image_folder", "data.root=/nowhere", f"output={tmp_path}")
+    assert refused.returncode == 2
+    assert "holds other files" in refused.stderr
+    assert (tmp_path / "run" / "mine.txt").exists()
 
 
 def test_classify_imports_nothing_that_only_training_needs(shapes_bundle: Bundle) -> None:

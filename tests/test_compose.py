@@ -14,7 +14,7 @@ from hemony.errors import UsageError
 
 def jobs(*arguments: str) -> list[TrainConfig]:
     found: list[Any] = []
-    compose.run_hydra("train", list(arguments), lambda job, number: found.append(job))
+    compose.run_hydra("train", list(arguments), lambda job: found.append(job.config))
     return found
 
 
@@ -95,7 +95,7 @@ def test_resume_and_report_are_paths_too(path: str) -> None:
     (job,) = jobs(f"resume={path}")
     assert job.resume == path
     found: list[Any] = []
-    compose.run_hydra("evaluate", [f"report={path}"], lambda judged, number: found.append(judged))
+    compose.run_hydra("evaluate", [f"report={path}"], lambda job: found.append(job.config))
     assert isinstance(found[0], EvaluateConfig)
     assert found[0].report == path
 
@@ -105,7 +105,7 @@ def test_a_sweep_is_checked_whole_before_its_first_job(tmp_path: Path) -> None:
     assert [job.seed for job in found] == [1, 2]
     begun: list[Any] = []
     with pytest.raises(UsageError, match="at least 1"):
-        compose.run_hydra("train", ["-m", "trainer.max_epochs=1,0"], lambda job, number: begun.append(job))
+        compose.run_hydra("train", ["-m", "trainer.max_epochs=1,0"], begun.append)
     assert not begun
 
 

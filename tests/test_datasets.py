@@ -1,5 +1,6 @@
 """Folders of pictures: found, checked, split for good, decoded once, and handed out as a pure function of (seed, step)."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from hemony import media
 from hemony.config import AugmentConfig, CIFAR10Config, DigitsConfig, Fit, Flip, ImageFolderConfig, MNISTConfig
-from hemony.datasets import augment, images, symmetry
+from hemony.datasets import augment, folder, images, symmetry
 from hemony.datasets.augment import Augment
 from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, VALIDATION, Collection
 from hemony.datasets.folder import scan_folder
@@ -84,7 +85,22 @@ def test_a_class_may_be_called_train(shapes_folder: Make) -> None:
             lambda root: [path.unlink() for path in sorted((root / "disc").iterdir())[1:]],
             "class 'disc' has no image in the train part",
         ),
-        (lambda root: (root / "disc").rename(root / ".disc") and (root / "ring").rename(root / ".ring"), "needs at least two"),
+        (lambda root: (root / "disc").rename(root / ".disc") and (root / "ring").rename(root / ".ring"), "needs at least two$"),
+        (
+            lambda root: (root / "all").mkdir() or [(root / name).rename(root / "all" / name) for name in ("bar", "disc", "ring")],
+            "name that one: data.root=.*shapes/all",
+        ),
+        (lambda root: os.rename(os.fsencode(root / "disc"), os.fsencode(root) + b"/d\xefsc"), "is not text"),
+        (
+            lambda root: (
+                [
+                    (root / part).mkdir() or (root / name).rename(root / part / name)
+                    for part, name in (("val", "bar"), ("test", "disc"))
+                ]
+                and (root / "ring").rename(root / ".ring")
+            ),
+            "holds test and val, but no train",
+        ),
     ],
 )
 def test_folders_that_cannot_be_used_are_refused_by_name(
@@ -129,6 +145,50 @@ def test_unreadable_files_are_named_and_skipped_up_to_a_share(shapes_folder: Mak
         built(root, max_unreadable_share=0.02)
 
 
+def test_a_part_of_a_folder_is_not_blamed_for_the_unreadable_files_of_the_others(shapes_folder: Make) -> None:
+    root = shapes_folder(each=20)
+    for shape in ("disc", "ring"):
+        (root / shape / "000.png").write_bytes(b"not a picture")
+    config = ImageFolderConfig(root=str(root), max_unreadable_share=0.05)
+    collection = images.find(config)
+    few = collection.keep(np.arange(len(collection)) < 10)
+    for _ in range(2):  # whoever reads first leaves nothing behind for the next
+        kept, _ = images.decode_collection(few, config, 3, 16, Fit.stretch)
+        assert len(kept) == 10
+        assert kept.notes == []
+    with pytest.raises(InputError, match=r"2 of 60 files .* more than data.max_unreadable_share=0.02"):
+        images.find(ImageFolderConfig(root=str(root)))
+
+
+def test_a_folder_without_a_readable_picture_is_refused(shapes_folder: Make) -> None:
+    root = shapes_folder(each=3)
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(InputError, match="9 of 9 files"):
+        images.find(ImageFolderConfig(root=str(root), max_unreadable_share=1.0))
+
+
+def test_what_is_no_image_is_counted_by_suffix(shapes_folder: Make) -> None:
+    root = shapes_folder(each=10)
+    for index in range(4):
+        (root / "disc" / f"{index}.heic").touch()
+    (root / "ring" / "notes").touch()
+    assert any("5 files are left out as no images (4 .heic, 1 without suffix)" in line for line in built(root).notes)
+
+
+def test_an_unreadable_file_is_read_again_the_next_time(shapes_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = shapes_folder(each=20)
+
+    def fail(*_: object) -> None:
+        raise InputError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "probe_image", fail)
+        with pytest.raises(InputError):
+            built(root)
+    assert sum(map(len, built(root).parts.values())) == 60
+
+
 def test_copies_stay_in_one_part_and_leaks_are_reported(shapes_folder: Make) -> None:
     root = shapes_folder(each=20)
     for index in range(5):
@@ -156,6 +216,10 @@ def test_imbalance_is_said(shapes_folder: Make) -> None:
 # ---------------------------------------------------------------------------------------------------------- the cache
 
 
+def everything(part: images.ImagePart) -> torch.Tensor:
+    return part.batch(torch.arange(len(part)), threads=2)
+
+
 def test_files_are_decoded_once_and_again_only_when_they_change(shapes_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = shapes_folder(each=8)
     first = built(root)
@@ -167,24 +231,19 @@ def test_files_are_decoded_once_and_again_only_when_they_change(shapes_folder: M
         patch.setattr(media, "read_image", refuse)
         patch.setattr(media, "probe_image", refuse)
         second = built(root)
-    assert first.train.pixels is not None
-    assert second.train.pixels is not None
-    assert torch.equal(first.train.pixels, second.train.pixels)
+    assert torch.equal(everything(first.train), everything(second.train))
     time.sleep(0.01)
     Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(root / "disc" / "000.png")
-    assert 0 in [
-        int(part.pixels[index].max())
-        for part in built(root).parts.values()
-        if part.pixels is not None
-        for index in range(len(part))
-    ]
+    assert any((everything(part).amax(dim=(1, 2, 3)) == 0).any() for part in built(root).parts.values())
+    kept = list((folder.cache_folder() / "images").glob("*.npy"))
+    assert len(kept) == 1, "what was decoded before the folder changed is not kept"
 
 
 def test_a_set_beyond_the_memory_budget_is_streamed_and_gives_the_same_batches(shapes_folder: Make) -> None:
     root = shapes_folder(each=8)
     resident, streamed = built(root), built(root, memory_budget_gib=1e-6)
-    assert resident.train.pixels is not None
-    assert streamed.train.pixels is None
+    assert resident.train.store is not None
+    assert streamed.train.store is None
     assert any("streamed through workers" in line for line in streamed.notes)
     for (a, b, _), (c, d, _) in zip(batches_of(resident), batches_of(streamed, workers=2), strict=True):
         assert torch.equal(a, c)
@@ -296,6 +355,24 @@ def test_the_mirror_test_sees_that_digits_have_a_side_and_that_shapes_have_none(
     assert symmetry.mirror_test(built(shapes_folder(each=100)).train, 0)[0]
 
 
+def test_colour_pictures_are_mirrored_unless_that_does_harm_and_grey_ones_only_where_it_does_none(shapes_folder: Make) -> None:
+    root = shapes_folder(each=100)
+    for path in (root / "ring").iterdir():  # a class that has a side: the left half is black
+        pixels = np.array(Image.open(path))
+        pixels[:, :8] = 0
+        Image.fromarray(pixels).save(root / "disc" / f"ring-{path.name}")
+        Image.fromarray(np.ascontiguousarray(pixels[:, ::-1])).save(path)
+    for path in (root / "disc").glob("0*.png"):
+        path.unlink()
+    config = ImageFolderConfig(root=str(root))
+    for channels in (1, 3):
+        sided = images.build(images.find(config), config, channels, 16, Fit.stretch)
+        assert not symmetry.mirror_test(sided.train, 0)[0]
+    few = ImageFolderConfig(root=str(shapes_folder(each=6, name="few")))
+    for channels in (1, 3):  # too few to tell
+        assert symmetry.mirror_test(images.build(images.find(few), few, channels, 16, Fit.stretch).train, 0)[0] is (channels == 3)
+
+
 # --------------------------------------------------------------------------------------------------------- named sets
 
 
@@ -304,7 +381,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
     scans = load_digits()
     assert len(collection) == 1797
     assert np.array_equal(collection.labels, scans.target)
-    assert np.array_equal(np.rint(collection.read(17, 1)[:, :, 0] / (255 / 16)), scans.images[17])
+    assert np.array_equal(np.rint(collection.read(17, 1, None)[:, :, 0] / (255 / 16)), scans.images[17])
 
 
 def test_a_named_set_is_found_as_class_folders(shapes_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +423,7 @@ def collection_of(labels: list[int], given: int = UNASSIGNED) -> Collection:
         given=np.full(count, given),
         sizes=np.ones((count, 2), dtype=np.int64),
         colour=np.zeros(count, dtype=bool),
-        read=lambda index, channels: np.zeros((1, 1, channels), dtype=np.uint8),
+        read=lambda index, channels, least_size_px: np.zeros((1, 1, channels), dtype=np.uint8),
     )
 
 

@@ -84,12 +84,23 @@ def text_bomb() -> bytes:
     return png(2, 2, (b"\0" + bytes(6)) * 2, bomb)
 
 
-def oriented(value: int) -> bytes:
+def interlaced_png() -> bytes:
+    """The quadrants in the seven passes of Adam7."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = [b"\0" + line.tobytes() for top, left, down, across in passes for line in quadrants()[top::down, left::across]]
+    header = struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 1)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"".join(rows))), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def oriented(value: int, form: str) -> bytes:
+    """The quadrants, twice as wide as high, stored turned or mirrored, with the orientation that undoes it."""
     exif = Image.Exif()
     exif[media.ORIENTATION_TAG] = value
-    upright = quadrants()
+    upright = quadrants().repeat(2, axis=1)
     undo = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, 1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: np.rot90(a, -1)}[value]  # fmt: skip
-    return encoded(Image.fromarray(np.ascontiguousarray(undo(upright))), "PNG", exif=exif)
+    lossless = {"lossless": True} if form == "WEBP" else {}
+    return encoded(Image.fromarray(np.ascontiguousarray(undo(upright))), form, exif=exif, **lossless)
 
 
 def animated(form: str) -> bytes:
@@ -123,7 +134,7 @@ SHAPE_16 = [lambda pixels: pixels.shape == (16, 16, 3)]
 
 READ: dict[str, tuple[Callable[[], bytes], list[Callable[[np.ndarray], bool]]]] = {
     "png": (lambda: picture("PNG"), IS_QUADRANTS + SHAPE_16),
-    "interlaced png": (lambda: png(1, 1, b"\0\xff\0\0"), [colour_at(0, 0, RED)]),
+    "interlaced png": (interlaced_png, IS_QUADRANTS),
     "bmp": (lambda: picture("BMP"), IS_QUADRANTS),
     "ppm": (lambda: picture("PPM"), IS_QUADRANTS),
     "tga": (lambda: picture("TGA"), IS_QUADRANTS),
@@ -134,7 +145,7 @@ READ: dict[str, tuple[Callable[[], bytes], list[Callable[[np.ndarray], bool]]]] 
     "first frame of a gif": (lambda: animated("GIF"), [colour_at(0, 0, RED)]),
     "first frame of an apng": (lambda: animated("PNG"), [colour_at(0, 0, RED)]),
     "first frame of a webp": (lambda: animated("WEBP"), [colour_at(0, 0, RED)]),
-    **{f"exif orientation {value}": (lambda value=value: oriented(value), IS_QUADRANTS) for value in range(1, 9)},
+    **{f"exif orientation {value}, {form}": (lambda value=value, form=form: oriented(value, form), IS_QUADRANTS) for value in range(1, 9) for form in ("PNG", "TIFF", "WEBP")},
     "one pixel": (lambda: png(1, 1, b"\0\0\xff\0"), [colour_at(0, 0, GREEN), lambda pixels: pixels.shape == (1, 1, 3)]),
     "a strip of 1 x 3000": (lambda: encoded(Image.new("RGB", (3000, 1), RED), "PNG"), [lambda pixels: pixels.shape == (1, 3000, 3)]),
     "16-bit rgb": (sixteen_bit_rgb_png, [colour_at(0, 0, (255, 128, 0), 1)]),
@@ -267,8 +278,9 @@ def test_find_images_is_sorted_and_safe_from_loops(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    found = [path.relative_to(tmp_path).as_posix() for path in media.find_images(tmp_path)]
-    assert found == ["a.jpg", "b.PNG", "sub/c.webp"]
+    images, others = media.find_images(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in images] == ["a.jpg", "b.PNG", "sub/c.webp"]
+    assert others == {".txt": 1}
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])

@@ -5,13 +5,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hemony import hardware, models, rules
+from hemony import bundle, hardware, models, rules
 from hemony.config import (
     FastCNNConfig,
     Fit,
@@ -24,8 +25,11 @@ from hemony.config import (
     Schedule,
     TorchvisionConfig,
     TrainConfig,
+    plain,
 )
+from hemony.datasets.collection import PARTS
 from hemony.errors import UsageError
+from hemony.inference import predict_logits
 from hemony.models.fast_cnn import FastCNN, default_depth
 from hemony.models.lenet5 import LeNet5, connection_table
 from hemony.models.torchvision import TorchvisionClassifier
@@ -60,6 +64,32 @@ def test_shape_finite_and_a_gradient_for_every_parameter(config: ModelConfig, si
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
             assert parameter.grad.abs().max() > 0 or name.endswith("conv.bias"), name
+
+
+@pytest.mark.parametrize(("config", "size", "channels"), [*CASES, (TorchvisionConfig(name="regnet_y_400mf"), 32, 3)])
+def test_a_bundle_of_every_network_answers_as_before(config: ModelConfig, size: int, channels: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    preprocessing = ImagePreprocessing(channels, size, Fit.stretch, (0.4,) * channels, (0.2,) * channels)
+    recogniser = models.Recogniser(models.build(config, channels, 7, size), preprocessing, True)
+    nothing = np.zeros(0, dtype=np.uint64)
+    bundle.save(
+        bundle.Bundle(
+            recogniser, list("abcdefg"), plain(config), preprocessing, 1.0, {}, {}, dict.fromkeys(PARTS, nothing), {}, {}, {}
+        ),
+        tmp_path,
+        "",
+    )
+    images = torch.randint(0, 256, (3, channels, size, size), dtype=torch.uint8)
+    batches, cpu = [images], torch.device("cpu")
+    expected = predict_logits(recogniser, batches, cpu, bf16=False)
+    assert torch.equal(predict_logits(bundle.load(tmp_path).recogniser, batches, cpu, bf16=False), expected)
+
+
+def test_a_network_that_needs_another_size_says_so() -> None:
+    network = models.build(TorchvisionConfig(name="vit_b_32"), 3, 4, 64)
+    assert isinstance(network, TorchvisionClassifier)
+    with pytest.raises(UsageError, match=r"vit_b_32 does not take images of 64 pixels .* data\.size_px=224"):
+        network.check_size(64)
 
 
 def test_depth_leaves_a_last_map_of_three_to_five_pixels() -> None:

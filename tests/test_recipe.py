@@ -8,6 +8,7 @@ import pytest
 
 from hemony import recipe
 from hemony.config import (
+    Accelerator,
     AugmentConfig,
     AutoConfig,
     DataConfig,
@@ -36,7 +37,7 @@ def collection_of(sizes: list[tuple[int, int]], coloured: float) -> Collection:
         given=np.full(count, UNASSIGNED),
         sizes=np.array(sizes),
         colour=np.arange(count) < coloured * count,
-        read=lambda index, channels: np.zeros((1, 1, channels), dtype=np.uint8),
+        read=lambda index, channels, least_size_px: np.full((1, 1, channels), (200, 0, 0)[:channels], dtype=np.uint8),
     )
 
 
@@ -71,10 +72,32 @@ def test_colour_size_and_fit_follow_the_images(
 
 def test_epochs_fall_with_the_size_of_the_set_and_stay_bearable() -> None:
     counts = (50, 200, 1_000, 5_000, 20_000, 60_000, 1_000_000)
-    epochs = [recipe.chosen_epochs(count, max(1, count // 128)) for count in counts]
+    epochs = [recipe.chosen_epochs(count, max(1, count // 128), 1e6) for count in counts]
     assert epochs == sorted(epochs, reverse=True)
     assert epochs[0] <= 300
     assert epochs[-1] == 12
+    assert recipe.chosen_epochs(1_000, 8, 50.0) == 50
+    assert recipe.chosen_epochs(1_000, 8, 0.1) == 12
+
+
+def test_a_costly_network_gets_fewer_epochs() -> None:
+    small = recipe.forward_flop(FastCNNConfig(width=0.5), 3, 10, 32)
+    large = recipe.forward_flop(FastCNNConfig(width=1.0), 3, 10, 32)
+    assert 2e7 < small < large < 1e9
+    assert 2.5 < large / small < 4  # the products of channels grow as the square of the width, the first layer's do not
+    epochs = [recipe.patient_epochs(flop * 5_000, Accelerator.cpu) for flop in (small, large)]
+    assert epochs[0] / epochs[1] == pytest.approx(large / small)
+
+
+def test_grey_pictures_stored_in_colour_are_grey() -> None:
+    collection = collection_of([(20, 20)] * 30, 1.0)
+    assert recipe.colour_share(collection) == 1.0
+    collection.read = lambda index, channels, least_size_px: np.full((4, 4, channels), 99, dtype=np.uint8)
+    assert recipe.colour_share(collection) == 0.0
+    collection.read = lambda index, channels, least_size_px: np.full(
+        (4, 4, channels), (90, 0, 0) if index < 15 else (9, 9, 9), dtype=np.uint8
+    )
+    assert recipe.colour_share(collection) == 0.5
 
 
 def test_everything_is_chosen_and_said_and_nothing_set_is_changed(shapes_folder: Callable[..., Path]) -> None:

@@ -87,7 +87,14 @@ def test_names_cannot_break_out_of_the_page() -> None:
 
 
 def test_the_figures_are_those_of_the_evaluation() -> None:
-    text = page()
-    numbers = metrics.evaluate_logits(np.eye(2)[[0, 1, 1]] * 3, np.array([0, 1, 0]), ["a", "b"], 1.0)
-    assert numbers.metrics["correct"] == 2
-    assert re.search(r"\d+ of 500 test images are right", text)
+    text = page(classes=3)
+    draw = np.random.default_rng(0)  # as in `page`
+    labels = draw.integers(0, 3, 500)
+    logits = draw.normal(size=(500, 3)) * 2
+    logits[np.arange(500), labels] += 4
+    right = int((logits.argmax(axis=1) == labels).sum())
+    assert 0 < right < 500
+    assert f"{right} of 500 test images are right, {500 - right} wrong" in text
+    for truth in range(3):
+        recall = (logits[labels == truth].argmax(axis=1) == truth).mean()
+        assert re.search(rf"<tr><td>class {truth}</td><td>[\d.]+</td><td>{recall:.4f}</td>", text)

@@ -86,6 +86,44 @@ def test_killed_at_a_random_step_and_resumed(name: str, tmp_path: Path, shapes_f
         assert equal(expected[part], found[part])
 
 
+def test_validation_in_the_middle_of_an_accumulation_saves_no_half_gradient(
+    tmp_path: Path, shapes_folder: Callable[..., Path]
+) -> None:
+    """5 batches an epoch, 2 to a step: every other validation falls between the halves of a step."""
+    arguments = ["train", "data=image_folder", f"data.root={shapes_folder(each=20)}", *CASES["augmentation and accumulation"]]
+    arguments += ["data.validation_share=0.2", "trainer.batch_size=7"]
+    assert hemony(*arguments, f"output={tmp_path / 'whole'}").returncode == 0
+    for kill in (1, 2, 3, 5):
+        run = tmp_path / f"killed {kill}"
+        process = start(*arguments, f"output={run}")
+        stop_at(process, run, kill, signal.SIGKILL)
+        process.communicate()
+        assert len({path.name.split("-")[1] for path in durable.states(run / "run")}) == len(durable.states(run / "run"))
+        assert hemony("train", f"resume={run}").returncode == 0
+        for expected, found in zip(final(tmp_path / "whole"), final(run), strict=True):
+            assert equal(expected, found)
+
+
+def test_a_run_killed_after_its_last_step_or_after_stopping_early_only_needs_its_bundle(
+    tmp_path: Path, shapes_folder: Callable[..., Path]
+) -> None:
+    arguments = ["train", "data=image_folder", f"data.root={shapes_folder(each=16)}", *CASES["sgd"], "trainer.save_every_s=600"]
+    for name, more in (
+        ("whole", []),
+        ("early", ["trainer.early_stopping_epochs=1", "optimizer.learning_rate=3", "trainer.max_epochs=50"]),
+    ):
+        run = tmp_path / name
+        ended = hemony(*arguments, *more, f"output={run}")
+        assert ended.returncode == 0, ended.stderr
+        before = final(run)
+        assert len(before[2]) == 4 if name == "whole" else 1 < len(before[2]) < 50
+        (run / "bundle.json").unlink()
+        (run / "model.safetensors").unlink()
+        again = hemony("train", f"resume={run}")
+        assert again.returncode == 0, again.stderr
+        assert equal(before, final(run))
+
+
 def test_sigterm_saves_and_exits_143(tmp_path: Path, shapes_folder: Callable[..., Path]) -> None:
     run = tmp_path / "run"
     arguments = [*CASES["sgd"], "trainer.save_every_s=0.5", "trainer.max_epochs=400"]
@@ -117,10 +155,12 @@ def test_a_run_whose_data_changed_is_not_resumed(tmp_path: Path, shapes_folder: 
     process = start("train", "data=image_folder", f"data.root={root}", *CASES["sgd"], "trainer.max_epochs=400", f"output={run}")
     stop_at(process, run, 1, signal.SIGKILL)
     process.communicate()
-    next((root / "disc").iterdir()).unlink()
-    refused = hemony("train", f"resume={run}")
-    assert refused.returncode == 3
-    assert "are not those with which the run began" in refused.stderr
+    moved = next((root / "disc").iterdir())
+    for change in (lambda: moved.rename(root / "ring" / "moved.png"), (root / "ring" / "moved.png").unlink):
+        change()
+        refused = hemony("train", f"resume={run}")
+        assert refused.returncode == 3
+        assert "are not those with which the run began" in refused.stderr
 
 
 def test_resume_needs_a_run_and_takes_nothing_else(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 
 from hemony import durable, models
 from hemony.config import MODELS, Fit
@@ -110,8 +109,7 @@ def load(folder: Path) -> Bundle:
             given["channels"], given["size_px"], Fit[given["fit"]], tuple(given["mean"]), tuple(given["std"])
         )
         config = MODELS[facts["model"]["kind"]](**facts["model"])
-        with torch.device("meta"):  # no time is lost on initial values
-            network = models.build(config, preprocessing.channels, len(facts["labels"]), preprocessing.size_px)
+        network = models.build(config, preprocessing.channels, len(facts["labels"]), preprocessing.size_px)
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
         recogniser.load_state_dict(safetensors.torch.load(content), assign=True)
         split = {part: decode_digests(facts["split"][part]) for part in PARTS}

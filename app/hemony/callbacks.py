@@ -16,18 +16,19 @@ import lightning
 from lightning.fabric.plugins.io import CheckpointIO
 
 from hemony import durable, hardware
-from hemony.errors import Terminated
+from hemony.errors import InputError, Terminated
 
 
 class StopRequest:
     """SIGTERM and SIGINT, turned into an orderly end.
 
     While `deferred`, a signal only asks: the training saves and stops between two steps. Otherwise it raises Terminated where the
-    program stands. A second signal ends the process at once.
+    program stands, with `rest` for what becomes of the work. A second signal ends the process at once.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.rest = "nothing has been trained yet"
         self._deferring = False
         self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
@@ -52,13 +53,15 @@ class StopRequest:
             yield
         finally:
             self._deferring = False
+        if self.signal is not None:  # it came after the last step
+            raise Terminated(self.signal, self.rest)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
         if not self._deferring:
-            raise Terminated.by(number, "nothing was lost")
+            raise Terminated(number, self.rest)
 
 
 class StateIO(CheckpointIO):
@@ -72,7 +75,8 @@ class StateIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> dict[str, Any]:
         state = durable.load_state(self.folder)
-        assert isinstance(state, dict)
+        if not isinstance(state, dict):
+            raise InputError(f"none of the states in {self.folder} is whole: begin the run again")
         return state
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -120,11 +124,12 @@ class History(lightning.Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.rows:
-            self.rows[-1].update({key: float(value) for key, value in trainer.callback_metrics.items()})
+            validated = {key: float(trainer.callback_metrics[key]) for key in ("val_loss", "val_accuracy")}
+            self.rows[-1].update(validated)
 
 
 class Saver(lightning.Callback):
-    """Saves the state every `every_s` seconds, after an optimiser step, and when a stop is asked for."""
+    """Saves the state every `every_s` seconds, after an optimiser step, when a stop is asked for, and at the end."""
 
     def __init__(self, every_s: float, folder: Path, stop: StopRequest, validate_every_batches: int) -> None:
         self.validate_every_batches = validate_every_batches  # 0: never
@@ -133,31 +138,44 @@ class Saver(lightning.Callback):
         self.stop = stop
         self._saved_s = time.monotonic()
         self._step = 0
+        self._stepped = False  # whether the last batch ended with an optimiser step
+        stop.rest = f"what is saved goes on with `hemony train resume={folder.parent}`"
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._step = trainer.global_step
         self.stop.listen()  # Lightning has put a handler of its own before ours, which ends the process with 0 and saves nothing
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self._step:
-            return  # in the middle of an accumulation: half a gradient cannot be saved
+        self._stepped = trainer.global_step != self._step
         self._step = trainer.global_step
         if not self.validate_every_batches or (batch_idx + 1) % self.validate_every_batches:
-            self._save_if_due(trainer)
+            self._save_if_due(trainer, batch_idx + 1 == trainer.num_training_batches)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._save_if_due(trainer)  # after it, so that a resumed run does not miss what was measured
+        """Here instead of before it, so that a resumed run does not miss what was measured."""
+        batches = trainer.fit_loop.total_batch_idx + 1
+        self._save_if_due(trainer, trainer.should_stop or batches == trainer.num_training_batches)
 
-    def _save_if_due(self, trainer: lightning.Trainer) -> None:
-        if self.stop.signal is not None:
+    def _save_if_due(self, trainer: lightning.Trainer, last: bool) -> None:
+        if not self._stepped:
+            return  # in the middle of an accumulation: half a gradient cannot be saved
+        signal_number = self.stop.signal
+        if signal_number is None and not last and time.monotonic() - self._saved_s < self.every_s:
+            return
+        saved = self._save(trainer)
+        self._saved_s = time.monotonic()
+        if signal_number is not None:
+            raise Terminated(
+                signal_number, f"{'the state is saved' if saved else 'the state could not be saved'}; {self.stop.rest}"
+            )
+
+    def _save(self, trainer: lightning.Trainer) -> bool:
+        try:
             trainer.save_checkpoint(self.folder / "state")
-            raise Terminated.by(self.stop.signal, f"the state is saved; `hemony train resume={self.folder.parent}` goes on with it")
-        if time.monotonic() - self._saved_s >= self.every_s:
-            try:
-                trainer.save_checkpoint(self.folder / "state")
-            except OSError as error:  # a full disk: what was saved before is still there, and training can go on
-                hardware.log(f"warning: the state at step {self._step} was not saved: {error.strerror}; the one before it is kept")
-            self._saved_s = time.monotonic()
+        except OSError as error:  # a full disk: what was saved before is still there, and training can go on
+            hardware.log(f"warning: the state at step {self._step} was not saved: {error.strerror}; the one before it is kept")
+            return False
+        return True
 
 
 class EarlyStopping(lightning.Callback):
@@ -169,13 +187,17 @@ class EarlyStopping(lightning.Callback):
         self.best_loss = math.inf
         self.best_epoch = 0
         self.best_weights: dict[str, Any] = {}
+        self.stopped = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch, "best_weights": self.best_weights}
+        return {name: getattr(self, name) for name in ("best_loss", "best_epoch", "best_weights", "stopped")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_loss, self.best_epoch = state_dict["best_loss"], state_dict["best_epoch"]
-        self.best_weights = state_dict["best_weights"]
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.stopped  # a run may be resumed that had stopped already
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         epoch = (trainer.fit_loop.total_batch_idx + 1) // self.epoch_batches
@@ -184,7 +206,7 @@ class EarlyStopping(lightning.Callback):
             self.best_loss, self.best_epoch = loss, epoch
             self.best_weights = {key: value.detach().cpu().clone() for key, value in pl_module.best.state_dict().items()}
         elif epoch - self.best_epoch >= self.patience_epochs:
-            trainer.should_stop = True
+            self.stopped = trainer.should_stop = True
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         if self.best_weights:
@@ -229,4 +251,15 @@ class Progress(lightning.Callback):
         parts = [f"train loss {row['train_loss']:.4f}" for row in rows]
         parts += [f"validation accuracy {row['val_accuracy']:.4f}" for row in validated]
         parts += [f"{row['elapsed_s']:.0f} s" for row in rows]
+        parts += [
+            f"about {remaining(row['elapsed_s'], row['epoch'], self.epochs)} left" for row in rows if row["epoch"] < self.epochs
+        ]
         return "  ".join(parts)
+
+
+def remaining(elapsed_s: float, epochs: float, of: int) -> str:
+    """The time that the other epochs will take if they are like those before them: `40 s`, `12 min`, `2.5 h`."""
+    left_s = elapsed_s * (of - epochs) / epochs
+    if left_s < 90:
+        return f"{left_s:.0f} s"
+    return f"{left_s / 60:.0f} min" if left_s < 90 * 60 else f"{left_s / 3600:.1f} h"

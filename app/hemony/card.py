@@ -1,7 +1,6 @@
 """The model card: what a bundle is, how good, on what, and how to make it again."""
 
 import shlex
-from typing import Any
 
 from hemony.bundle import Bundle
 
@@ -15,8 +14,8 @@ SOURCES = {
 }
 
 
-def card(bundle: Bundle, arguments: list[str]) -> str:
-    """Markdown for the bundle's README.md; `arguments` are those of the command that trained it."""
+def card(bundle: Bundle, overrides: list[str]) -> str:
+    """Markdown for the bundle's README.md; `overrides` are those of the command that trained it."""
     metrics, training, machine = bundle.metrics, bundle.training, bundle.training["machine"]
     kind = bundle.data["kind"]
     labels = ", ".join(bundle.labels[:20]) + (f" and {len(bundle.labels) - 20} more" if len(bundle.labels) > 20 else "")
@@ -41,7 +40,7 @@ Labels: {labels}.
 
 Made by
 
-    hemony train {shlex.join(arguments_without_output(arguments))} output=DIR
+    hemony train {shlex.join(portable(overrides))} output=DIR
 
 with Hemony {bundle.versions["hemony"]} and torch {bundle.versions["torch"]}. Use it by
 
@@ -53,5 +52,7 @@ test part.
 """
 
 
-def arguments_without_output(arguments: list[str]) -> list[Any]:
-    return [argument for argument in arguments if not argument.startswith(("output=", "resume=", "data.root="))]
+def portable(overrides: list[str]) -> list[str]:
+    """The overrides without the places of this machine; a folder of one's own has to be named anew."""
+    kept = [override for override in overrides if not override.startswith("output=")]
+    return ["data.root=FOLDER" if override.startswith("data.root=") else override for override in kept]

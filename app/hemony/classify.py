@@ -25,19 +25,20 @@ if TYPE_CHECKING:
     from hemony.bundle import Bundle
 
 Row = dict[str, Any]
+Source = tuple[Path, str]  # and what is wrong with it, in a line, where that is known already
 
 
 def main(arguments: list[str]) -> int:
     """The verb. 0 when every file was classified, 3 when one could not be read."""
     options = parse(arguments)
-    paths = expand(options.sources, sys.stdin)
+    sources = expand(options.sources, sys.stdin)
     from hemony import bundle
     from hemony.output import RowWriter
 
     loaded = bundle.load(Path(options.bundle))
     failed = False
     with RowWriter(options.format, ("path", "label", "confidence", "top", "error")) as writer:
-        for row in classify(loaded, paths, options.device, options.batch_size, options.top):
+        for row in classify(loaded, sources, options.device, options.batch_size, options.top):
             failed |= "error" in row
             writer.write(row)
     return EXIT_INPUT if failed else EXIT_FINE
@@ -63,34 +64,31 @@ def refuse(message: str) -> None:
     raise UsageError(f"{message}; usage: hemony classify BUNDLE SOURCE [SOURCE ...]")
 
 
-def expand(sources: list[str], stdin: Iterable[str]) -> Iterator[Path]:
-    """Files as they are, folders and globs opened up, `-` as the lines of `stdin`.
-
-    Raises InputError for a folder or glob without an image; a file that is not there becomes an error row later.
-    """
+def expand(sources: list[str], stdin: Iterable[str]) -> Iterator[Source]:
+    """Files as they are, folders and globs opened up, `-` as the lines of `stdin`; each with what is already wrong with it, or ""."""
     from hemony import media
 
     for source in sources:
         if source == "-":
-            yield from (Path(line.rstrip("\n")) for line in stdin if line.strip())
+            yield from ((Path(line.rstrip("\n")), "") for line in stdin if line.strip())
             continue
         path = Path(os.path.expanduser(source))
-        if path.is_dir():
-            found = media.find_images(path)
+        if os.path.isdir(path):
+            found, _ = media.find_images(path)
+            yield from ((file, "") for file in found)
             if not found:
-                raise InputError(f"{source}: a folder without images")
-            yield from found
-        elif not path.exists() and glob.has_magic(source):
-            matches = sorted(glob.glob(os.path.expanduser(source), recursive=True))
+                yield path, f"{source}: a folder without images"
+        elif glob.has_magic(source) and not os.path.exists(path):
+            matches = [match for match in sorted(glob.glob(str(path), recursive=True)) if not os.path.isdir(match)]
+            yield from ((Path(match), "") for match in matches)
             if not matches:
-                raise InputError(f"{source}: nothing matches")
-            yield from (Path(match) for match in matches if not os.path.isdir(match))
+                yield path, f"{source}: nothing matches"
         else:
-            yield path
+            yield path, ""
 
 
-def classify(bundle: "Bundle", paths: Iterable[Path], device: str, batch_size: int, top: int) -> Iterator[Row]:
-    """A row a path, in order: path, label, confidence and top, or path and error."""
+def classify(bundle: "Bundle", sources: Iterable[Source], device: str, batch_size: int, top: int) -> Iterator[Row]:
+    """A row a source, in order: path, label, confidence and top, or path and error."""
     import torch
 
     from hemony import hardware
@@ -102,7 +100,7 @@ def classify(bundle: "Bundle", paths: Iterable[Path], device: str, batch_size: i
     bf16 = hardware.use_bf16(Precision.auto, place)
     preprocessing = bundle.preprocessing
     resize = Resize(preprocessing.size_px, preprocessing.fit)
-    for batch in batches(read_ahead(paths, resize, preprocessing.channels, batch_size), batch_size):
+    for batch in batches(read_ahead(sources, resize, preprocessing.channels, batch_size), batch_size):
         images = [image for _, image in batch if not isinstance(image, str)]
         rows: Iterator[Row] = iter(())
         if images:
@@ -120,7 +118,7 @@ def answers(probabilities: "Tensor", labels: list[str], top: int) -> Iterator[Ro
         yield {"label": named[0]["label"], "confidence": named[0]["confidence"], "top": named}
 
 
-def read_ahead(paths: Iterable[Path], resize: Any, channels: int, batch_size: int) -> Iterator[tuple[Path, "Tensor | str"]]:
+def read_ahead(sources: Iterable[Source], resize: Any, channels: int, batch_size: int) -> Iterator[tuple[Path, "Tensor | str"]]:
     """Each path with its resized image or the line that says why there is none.
 
     Decoded in threads, two batches ahead of what is asked for, so that decoding and the network overlap and memory stays bounded.
@@ -129,7 +127,9 @@ def read_ahead(paths: Iterable[Path], resize: Any, channels: int, batch_size: in
 
     from hemony import media
 
-    def read(path: Path) -> "Tensor | str":
+    def read(path: Path, wrong: str) -> "Tensor | str":
+        if wrong:
+            return wrong
         try:
             image: Tensor = resize(torch.from_numpy(media.read_image(path, channels, least_size_px=resize.size_px)))
         except InputError as error:
@@ -138,8 +138,8 @@ def read_ahead(paths: Iterable[Path], resize: Any, channels: int, batch_size: in
 
     waiting: deque[tuple[Path, Future[Tensor | str]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path in paths:
-            waiting.append((path, pool.submit(read, path)))
+        for path, wrong in sources:
+            waiting.append((path, pool.submit(read, path, wrong)))
             if len(waiting) > 2 * batch_size:
                 first, future = waiting.popleft()
                 yield first, future.result()

@@ -1,11 +1,12 @@
 """The command: one table from verb to module. A verb's module is imported when the verb is called."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
 
-from hemony.errors import EXIT_CHECK_FAILED, EXIT_USAGE, HemonyError, UsageError
+from hemony.errors import EXIT_CHECK_FAILED, EXIT_INPUT, EXIT_USAGE, HemonyError, Terminated, UsageError
 
 VERBS = {
     "train": "train a recogniser: experiment=NAME, or data=image_folder data.root=DIR",
@@ -28,14 +29,21 @@ Exit codes: 0 fine, 1 a result that failed a stated check, 2 bad usage or config
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is returned. What the user can mend is one line on stderr, never a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # a file's name may be no text: it must not end a batch
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "backslashreplace")
     try:
         return dispatch(arguments)
-    except HemonyError as error:
+    except (HemonyError, Terminated) as error:
         print(f"hemony: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_CHECK_FAILED
+    except OSError as error:  # a full disk, a folder that may not be read
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"hemony: {where}{error.strerror or error}", file=sys.stderr)
+        return EXIT_INPUT
     except KeyboardInterrupt:
         return 130
 
@@ -84,7 +92,7 @@ def complete(request: list[str]) -> int:
 
     root = words[1] if len(words) > 1 and words[1] in compose.ROOTS else "train"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        compose.run_hydra(root, ["-sc", *request], lambda config, number: None)
+        compose.run_hydra(root, ["-sc", *request], lambda job: None)
     for answers in printed.getvalue().splitlines():  # words in a line for bash, a line each for other shells
         print(*(answer for answer in answers.split(" ") if not answer.endswith("_schema")))  # the schemas are not for users
     return 0

@@ -9,6 +9,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -38,7 +39,10 @@ def quote_path(argument: str) -> str:
     if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
         path = path[1:-1]
     # Hydra unescapes a quote after a backslash; OmegaConf reads ${...} as an interpolation unless it is escaped.
-    path = os.path.expanduser(path).replace("${", "\\${").replace("'", "\\'")
+    path = os.path.expanduser(path)
+    if match[1].endswith("root"):
+        path = os.path.abspath(path)  # it is recorded, and found again from another folder
+    path = path.replace("${", "\\${").replace("'", "\\'")
     trailing = len(path) - len(path.rstrip("\\"))
     return f"{argument[: match.start(2)]}'{path}{chr(92) * trailing}'"
 
@@ -208,13 +212,22 @@ def refuse_option(message: str) -> NoReturn:
 class PastHydra(BaseException):
     """Carries an error out of Hydra, which would print a line of its own and, after a signal, go on with a sweep's next job."""
 
-    def __init__(self, error: HemonyError) -> None:
+    def __init__(self, error: HemonyError | Terminated) -> None:
         super().__init__(error)
         self.error = error
 
 
-def run_hydra(root: str, arguments: list[str], job: Callable[[Any, int | None], None]) -> None:
-    """Hand checked arguments to Hydra; `job(config, number)` runs once a job, `number` being None outside a multirun.
+@dataclass(frozen=True)
+class Job:
+    """One job of a command line, checked."""
+
+    config: Any  # TrainConfig or EvaluateConfig
+    overrides: list[str]  # that it was made with, as Hydra writes them
+    number: int | None  # None outside a multirun
+
+
+def run_hydra(root: str, arguments: list[str], job: Callable[[Job], None]) -> None:
+    """Hand checked arguments to Hydra; `job` is called once a job.
 
     Hydra keeps what it is good at: composing, sweeps (`-m`), `--cfg`, `--info`, shell completion.
     """
@@ -243,9 +256,11 @@ def run_hydra(root: str, arguments: list[str], job: Callable[[Any, int | None], 
         state = HydraConfig.get()
         number = state.job.num if state.mode == RunMode.MULTIRUN else None
         try:
-            job(config, number)
+            job(Job(config, list(state.overrides.task), number))
+        except Terminated as stopped:
+            raise PastHydra(stopped) from None
         except HemonyError as error:
-            if number is None or isinstance(error, Terminated):
+            if number is None:
                 raise PastHydra(error) from None
             raise
 

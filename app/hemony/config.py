@@ -255,7 +255,7 @@ class TrainerConfig(Checked):
     gradient_clip_norm: float = ranged(0.0, least=0.0)  # 0: off
     ema_decay: float | None = ranged(None, least=0.0, below=1.0)  # a step; 0: off
     early_stopping_epochs: int = ranged(0, least=0)  # stop after so many epochs without a lower validation loss; 0: off
-    validate_every_epochs: int | None = ranged(None, least=0)  # 0: only at the end
+    validate_every_epochs: int | None = ranged(None, least=0)  # 0: never
     save_every_s: float = ranged(60.0, least=0.0)  # seconds between saves of the state that `resume=` goes on from
     precision: Precision = Precision.auto
     channels_last: bool = True

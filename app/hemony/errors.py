@@ -6,7 +6,6 @@ EXIT_FINE = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INPUT = 3
-EXIT_TERMINATED = 143
 
 
 class HemonyError(Exception):
@@ -27,13 +26,12 @@ class InputError(HemonyError):
     exit_code = EXIT_INPUT
 
 
-class Terminated(HemonyError):
-    """A signal ended the work in good order. The exit code is 128 + its number: 143 for SIGTERM, 130 for SIGINT."""
+class Terminated(BaseException):
+    """A signal ended the work in good order. The exit code is 128 + its number: 143 for SIGTERM, 130 for SIGINT.
 
-    exit_code = EXIT_TERMINATED
+    Not an Exception: it may come anywhere, and who handles errors of decoding or of the network must not take it for one of them.
+    """
 
-    @classmethod
-    def by(cls, number: int, rest: str) -> "Terminated":
-        error = cls(f"stopped by {signal.Signals(number).name}: {rest}")
-        error.exit_code = 128 + number
-        return error
+    def __init__(self, number: int, rest: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}: {rest}")
+        self.exit_code = 128 + number

@@ -15,7 +15,7 @@ from hemony import compose, output
 from hemony.config import EvaluateConfig
 from hemony.errors import UsageError
 
-RECORDED = ("root", "validation_share", "test_share", "split_seed", "folds", "fold", "max_unreadable_share", "memory_budget_gib")
+RECORDED = ("root", "max_unreadable_share", "memory_budget_gib")  # the split is recorded as content digests
 
 
 def main(arguments: list[str]) -> int:
@@ -31,14 +31,14 @@ def main(arguments: list[str]) -> int:
     recorded = recorded_data(folders[0], overrides) if folders else []
     results: list[dict[str, Any]] = []
 
-    def job(config: Any, number: int | None) -> None:
-        assert isinstance(config, EvaluateConfig)
+    def judged(job: compose.Job) -> None:
+        assert isinstance(job.config, EvaluateConfig)
         from hemony import judge
 
-        results.extend(judge.run(config, folders, chosen="data" in {argument.partition("=")[0] for argument in overrides}))
+        results.extend(judge.run(job.config, folders))
 
     with tempfile.TemporaryDirectory() as scratch:  # Hydra records a sweep there
-        compose.run_hydra("evaluate", [*recorded, *overrides, f"hydra.sweep.dir={scratch}"], job)
+        compose.run_hydra("evaluate", [*recorded, *overrides, f"hydra.sweep.dir={scratch}"], judged)
     if results:
         output.print_rows(results, form)
     return 0

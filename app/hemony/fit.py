@@ -1,5 +1,6 @@
 """A run, from a checked config to a bundle: data, network, Lightning, evaluation, report."""
 
+import os
 import signal
 import time
 import warnings
@@ -9,24 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from hemony import bundle as bundles
-from hemony import durable, evaluation, hardware, models, recipe, rules
+from hemony import card, durable, evaluation, hardware, models, recipe, rules
 from hemony.callbacks import EarlyStopping, History, Progress, Saver, StateIO, StopRequest
 from hemony.config import TorchvisionConfig, TrainConfig, plain
 from hemony.datasets import images
 from hemony.datasets.augment import Augment
-from hemony.datasets.collection import PARTS
+from hemony.datasets.collection import PARTS, Collection
 from hemony.datasets.resident import PlainBatches, TrainingBatches
 from hemony.datasets.seeding import derived_seed, generator
-from hemony.errors import InputError, Terminated
+from hemony.errors import InputError, Terminated, UsageError
+from hemony.metrics import evaluate_logits, fit_temperature
 from hemony.models.fast_cnn import FastCNN
 from hemony.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, TorchvisionClassifier
+from hemony.output import as_csv
 from hemony.preprocessing import ImagePreprocessing, channel_statistics
-from hemony.tasks.classification import Classifier
+from hemony.tasks.classification import Classifier, NonFiniteLoss
 
 SAMPLE = 5000  # images from which statistics and whitening are measured
 
@@ -37,22 +41,25 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     hardware.keep_freed_memory()
     plan, data = prepare(config, folder)
     config = plan.config
-    preprocessing = preprocessing_of(config, data)
+    images_seen = sample(data, config.seed)
+    preprocessing = preprocessing_of(config, data, images_seen)
     recogniser = build_recogniser(config, data, preprocessing)
-    whitening_s = whiten(recogniser, data, config.seed)
+    whitening_s = whiten(recogniser, images_seen)
     batches = training_batches(config, data, preprocessing, device)
     steps = -(-len(batches) // config.trainer.accumulate_batches)
     pretrained, frozen_batches = transfer(config, recogniser, batches)
     module = Classifier(recogniser, rules.build(config.rule), config, steps, pretrained, frozen_batches)
+    every = validation_interval(config, data, batches)
     history = History(batches.epoch_batches, whitening_s)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
     if config.trainer.early_stopping_epochs:
+        if not every:
+            raise UsageError("trainer.early_stopping_epochs needs data.validation_share and trainer.validate_every_epochs above 0")
         callbacks.append(EarlyStopping(config.trainer.early_stopping_epochs, batches.epoch_batches))
-    every = validation_interval(config, data, batches)
     callbacks.append(Saver(config.trainer.save_every_s, folder / "run", stop, every))  # last: it saves what the others know
     with stop.deferred():
         fit(module, batches, data, config, folder, device, callbacks)
-    return evaluation.finish(module, history.rows, data, preprocessing, plan, folder, device)
+    return finish(module, history.rows, data, preprocessing, plan, folder, device)
 
 
 def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, images.ImageData]:
@@ -63,13 +70,13 @@ def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, images.Im
     view = recipe.choose_view(plan, collection)
     data = images.build(collection, plan.config.data, view.channels, view.size_px, view.fit)
     recipe.choose_training(plan, data)
-    split = {name: bundles.encode_digests(part.collection.digests) for name, part in data.parts.items()}
+    contents = {name: fingerprint(part.collection) for name, part in data.parts.items()}
     record = folder / "run" / "data.json"
     if record.exists():
-        check_same_data(record, split)
+        check_same_data(record, contents)
         plan.decisions = durable.read_json(record)["decisions"]
     else:
-        durable.write_json(record, {"split": split, "decisions": plan.decisions})
+        durable.write_json(record, {"contents": contents, "decisions": plan.decisions})
         durable.write_json(folder / "run" / "config.json", plain(plan.config))
     for line in (*data.notes, *plan.decisions):
         hardware.log(line)
@@ -78,10 +85,15 @@ def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, images.Im
     return plan, data
 
 
-def check_same_data(record: Path, split: dict[str, str]) -> None:
-    """Raise InputError if the images are no longer those with which the run began."""
-    stored = durable.read_json(record)["split"]
-    changed = [name for name in PARTS if stored[name] != split[name]]
+def fingerprint(collection: Collection) -> str:
+    """A word that changes with the images, their labels and their order."""
+    return durable.digest(collection.digests.tobytes() + collection.labels.tobytes())
+
+
+def check_same_data(record: Path, contents: dict[str, str]) -> None:
+    """Raise InputError if the images, their labels or their order are no longer those with which the run began."""
+    stored = durable.read_json(record)["contents"]
+    changed = [name for name in PARTS if stored[name] != contents[name]]
     if changed:
         raise InputError(
             f"the images of the {' and '.join(changed)} part are not those with which the run began: put the data back as it was, or "
@@ -89,19 +101,20 @@ def check_same_data(record: Path, split: dict[str, str]) -> None:
         )
 
 
-def preprocessing_of(config: TrainConfig, data: images.ImageData) -> ImagePreprocessing:
-    """Mean and deviation of the training images, or ImageNet's for weights that were trained with those."""
+def preprocessing_of(config: TrainConfig, data: images.ImageData, seen: torch.Tensor) -> ImagePreprocessing:
+    """Mean and deviation of the training images `seen`, uint8 (N, C, S, S), or ImageNet's for weights that were trained with those."""
     if isinstance(config.model, TorchvisionConfig) and config.model.weights:
         grey = data.channels == 1
         mean, std = (sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3)
         means, deviations = ((mean,), (std,)) if grey else (IMAGENET_MEAN, IMAGENET_STD)
         return ImagePreprocessing(data.channels, data.size_px, data.fit, means, deviations)
-    return ImagePreprocessing(data.channels, data.size_px, data.fit, *channel_statistics(sample(data, config.seed)))
+    return ImagePreprocessing(data.channels, data.size_px, data.fit, *channel_statistics(seen))
 
 
 def sample(data: images.ImageData, seed: int) -> torch.Tensor:
     """Up to SAMPLE training images, uint8 (N, C, S, S), drawn by the seed."""
-    return data.train.batch(torch.randperm(len(data.train), generator=generator(seed, "sample"))[:SAMPLE])
+    chosen = torch.randperm(len(data.train), generator=generator(seed, "sample"))[:SAMPLE]
+    return data.train.batch(chosen, threads=os.cpu_count() or 1)
 
 
 def build_recogniser(config: TrainConfig, data: images.ImageData, preprocessing: ImagePreprocessing) -> models.Recogniser:
@@ -109,17 +122,18 @@ def build_recogniser(config: TrainConfig, data: images.ImageData, preprocessing:
     torch.manual_seed(derived_seed(config.seed, "weights"))
     network = models.build(config.model, data.channels, len(data.class_names), data.size_px)
     recogniser = models.Recogniser(network, preprocessing, bool(config.flip_averaging))
-    if isinstance(config.model, TorchvisionConfig) and config.model.weights:
-        assert isinstance(network, TorchvisionClassifier)
-        network.load_pretrained(config.model.weights)
+    if isinstance(network, TorchvisionClassifier):
+        network.check_size(data.size_px)
+        if isinstance(config.model, TorchvisionConfig) and config.model.weights:
+            network.load_pretrained(config.model.weights)
     return recogniser
 
 
-def whiten(recogniser: models.Recogniser, data: images.ImageData, seed: int) -> float:
-    """Fit the first layer to the training images, in a network whose first layer wants it; the seconds that it took."""
+def whiten(recogniser: models.Recogniser, seen: torch.Tensor) -> float:
+    """Fit the first layer to the training images `seen`, uint8 (N, C, S, S), in a network whose first layer wants it; the seconds that it took."""
     started = time.monotonic()
     if isinstance(recogniser.network, FastCNN):
-        recogniser.network.whiten(recogniser.normalise(sample(data, seed)))
+        recogniser.network.whiten(recogniser.normalise(seen))
     return time.monotonic() - started
 
 
@@ -189,7 +203,72 @@ def fit(
         try:
             trainer.fit(module, batches, validation, ckpt_path=states[-1] if states else None, weights_only=True)
         except SIGTERMException:  # it came while Lightning was setting up
-            raise Terminated.by(signal.SIGTERM, "no step was taken; what was saved before is kept") from None
+            raise Terminated(signal.SIGTERM, "no step was taken; what was saved before is kept") from None
+
+
+def finish(
+    module: Classifier,
+    history: list[dict[str, float]],
+    data: images.ImageData,
+    preprocessing: ImagePreprocessing,
+    plan: recipe.Recipe,
+    folder: Path,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Calibrate on the validation part, judge on the test part, write bundle, metrics and report; returns the metrics."""
+    config = plan.config
+    bf16 = hardware.use_bf16(config.trainer.precision, device)
+    recogniser = module.best
+    temperature = config.temperature
+    if temperature is None:
+        temperature = 1.0
+        if len(data.validation):
+            logits = evaluation.logits_of(recogniser, data.validation, device, bf16)
+            temperature = fit_temperature(logits, data.validation.collection.labels)
+    logits = evaluation.logits_of(recogniser, data.test, device, bf16)
+    check_finite(logits)
+    judged = evaluate_logits(logits, data.test.collection.labels, data.class_names, temperature)
+    facts = training_facts(module, history, config.seed, device)
+    metrics = {**judged.metrics, **evaluation.about(config.data.kind, "test", str(folder), facts)}
+    bundle = bundles.Bundle(
+        recogniser=recogniser,
+        labels=data.class_names,
+        model=plain(config.model),
+        preprocessing=preprocessing,
+        temperature=temperature,
+        metrics=metrics,
+        data=plain(config.data),
+        split={name: part.collection.digests for name, part in data.parts.items()},
+        config=plain(config),
+        training=facts,
+        versions=hardware.versions(),
+        history=history,
+    )
+    bundles.save(bundle, folder, card.card(bundle, durable.read_json(folder / "run" / "overrides.json")))
+    durable.write_json(folder / "run" / "metrics.json", metrics)
+    durable.write_text(folder / "run" / "metrics.csv", as_csv([metrics]))
+    evaluation.write_report(
+        folder / "run" / "report.html", bundle, judged, logits, data.test, data.summary() | {"decisions": plan.decisions}
+    )
+    hardware.log(f"bundle {folder}, report {folder / 'run' / 'report.html'}")
+    return metrics
+
+
+def check_finite(logits: Any) -> None:
+    if not np.isfinite(logits).all():
+        raise NonFiniteLoss("the trained network answers with NaN: its last updates broke it. Try a lower optimizer.learning_rate")
+
+
+def training_facts(module: Classifier, history: list[dict[str, float]], seed: int, device: torch.device) -> dict[str, Any]:
+    """What stands beside every figure: seed, size, time, machine."""
+    seconds = history[-1]["elapsed_s"] if history else 0.0
+    return {
+        "seed": seed,
+        "parameters": sum(parameter.numel() for parameter in module.recogniser.parameters()),
+        "optimizer_steps": module.steps,
+        "train_time_s": seconds,
+        "machine": hardware.describe(device),
+    }
 
 
 @contextmanager
@@ -212,8 +291,6 @@ def quiet_lightning() -> Iterator[None]:
 
 def tensorboard(run_folder: Path) -> Any:
     from lightning.pytorch.loggers import TensorBoardLogger
-
-    from hemony.errors import UsageError
 
     try:
         return TensorBoardLogger(run_folder, name="tensorboard", version="")

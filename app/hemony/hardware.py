@@ -20,7 +20,7 @@ def pick_device(accelerator: Accelerator) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
     if accelerator is Accelerator.gpu:
-        raise UsageError("accelerator=gpu, but torch sees no GPU; `hemony doctor` says why, accelerator=auto uses the CPU")
+        raise UsageError("a GPU is asked for, but torch sees none; `hemony doctor` says why, `auto` uses the CPU")
     return torch.device("cpu")
 
 

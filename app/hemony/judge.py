@@ -15,11 +15,13 @@ from hemony.metrics import evaluate_logits, mcnemar_exact
 from hemony.preprocessing import Resize
 
 
-def run(config: EvaluateConfig, folders: list[Path], chosen: bool) -> list[dict[str, Any]]:
+def run(config: EvaluateConfig, folders: list[Path]) -> list[dict[str, Any]]:
     """One flat object for one bundle; for two, one each and one that compares them."""
     device = hardware.pick_device(config.accelerator)
     bf16 = hardware.use_bf16(config.precision, device)
     loaded = [bundles.load(folder) for folder in folders]
+    if config.report:  # where it cannot be written, that is said before the work
+        Path(config.report).parent.mkdir(parents=True, exist_ok=True)
     collection = images.find(config.data)
     for bundle in loaded:
         match_classes(collection, bundle)
@@ -98,8 +100,9 @@ def common_test_images(collection: Collection, loaded: list[bundles.Bundle]) -> 
 def decoded(collection: Collection, bundle: bundles.Bundle, config: DataConfig) -> images.ImagePart:
     """The images at the bundle's size, unreadable ones left out."""
     preprocessing = bundle.preprocessing
+    resize = Resize(preprocessing.size_px, preprocessing.fit)
     kept, pixels = images.decode_collection(collection, config, preprocessing.channels, preprocessing.size_px, preprocessing.fit)
-    return images.ImagePart(kept, preprocessing.channels, Resize(preprocessing.size_px, preprocessing.fit), pixels)
+    return images.select(kept, pixels, np.ones(len(kept), dtype=bool), preprocessing.channels, resize)
 
 
 def counts(labels: Indices, class_names: list[str]) -> dict[str, int]:

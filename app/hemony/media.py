@@ -10,6 +10,7 @@ import os
 import stat
 import struct
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ ORIENTATION_TAG = 0x0112
 # Process-wide switches of Pillow, set once: refuse what is not whole, and let our own limit speak.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 Image.MAX_IMAGE_PIXELS = None
+# Pillow warns of odd metadata; the pixels decide. Not in a `catch_warnings` block, which threads would undo for one another.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,19 @@ def probe_image(source: Path | str | bytes) -> ImageHeader:
     """Size and colour from the header alone. Raises InputError for what `read_image` would refuse by its header."""
     with opened(source) as image:
         width, height = image.size
-        if orientation_of(image) in (5, 6, 7, 8):
+        if image.format != "TIFF" and orientation_of(image) in (5, 6, 7, 8):  # Pillow itself turns a TIFF, size and all
             width, height = height, width
         colour = image.mode not in ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
         return ImageHeader(height, width, colour)
 
 
-def find_images(root: Path) -> list[Path]:
-    """Every image file below `root`, by suffix, sorted by path; hidden ones are left out and no folder is entered twice."""
+def find_images(root: Path) -> tuple[list[Path], Counter[str]]:
+    """Every image file below `root`, by suffix, sorted by path, and how many others there are of each suffix.
+
+    Hidden files and folders are left out of both, and no folder is entered twice.
+    """
     found: list[Path] = []
+    others: Counter[str] = Counter()
     visited: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         status = os.stat(folder)
@@ -82,10 +89,13 @@ def find_images(root: Path) -> list[Path]:
             continue
         visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(folder, name) for name in files if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-        ]
-    return sorted(found, key=lambda path: os.fsencode(path))
+        for name in files:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in IMAGE_SUFFIXES and not name.startswith("."):
+                found.append(Path(folder, name))
+            elif not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
+                others[suffix] += 1
+    return sorted(found, key=os.fsencode), others
 
 
 def shown(source: Path | str | bytes) -> str:
@@ -101,11 +111,9 @@ def opened(source: Path | str | bytes) -> Iterator[Image.Image]:
     name = shown(source)
     content = source if isinstance(source, bytes) else read_file(Path(source), name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the pixels decide
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                check_header(image, name, len(content))
-                yield image
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            check_header(image, name, len(content))
+            yield image
     except InputError:
         raise
     except UnidentifiedImageError:
@@ -173,6 +181,8 @@ def check_header(image: Image.Image, name: str, file_bytes: int) -> None:
         )
     if width * height > COMPRESSION_LIMIT * file_bytes + 10**6:
         raise InputError(f"{name}: claims {width:,} x {height:,} pixels in {file_bytes:,} bytes, which cannot be a photograph")
+    if image.format == "TIFF":  # Pillow may have swapped the sides already, but not yet the strips
+        width = height = max(width, height)
     for tile in getattr(image, "tile", None) or []:
         box = tile[1]
         if box and (box[2] > width or box[3] > height or min(box) < 0):
@@ -201,8 +211,8 @@ TRANSPOSES = {
 
 def as_array(image: Image.Image, channels: int) -> npt.NDArray[np.uint8]:
     """Decode, turn upright, and bring to uint8 (height, width, channels)."""
-    orientation = orientation_of(image)
     image.load()
+    orientation = orientation_of(image)  # after loading, for Pillow itself turns a TIFF then
     mode = "L" if channels == 1 else "RGB"
     upright = image.transpose(TRANSPOSES[orientation]) if orientation != 1 else image
     if upright.mode != mode:

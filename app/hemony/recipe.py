@@ -3,17 +3,23 @@
 Everything here is a rule of thumb with its reason beside it. What the user sets is never changed.
 """
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from hemony import hardware, models
 from hemony.config import (
+    Accelerator,
     AutoConfig,
     FastCNNConfig,
     Fit,
     Flip,
+    ModelConfig,
     OptimizerName,
     TorchvisionConfig,
     TrainConfig,
@@ -21,9 +27,15 @@ from hemony.config import (
 from hemony.datasets.collection import Collection
 from hemony.datasets.images import ImageData
 from hemony.datasets.symmetry import mirror_test
+from hemony.errors import InputError
 
+PATIENCE_FLOP = 1e15  # of a whole training: 40 minutes on two fast cores
+PATIENCE_GPU_FLOP = 5e16
+TRAINING_COST = 3.0  # a step forward and backward, in units of a look forward
 LARGEST_PX = 64  # what the fast CNN is made for
 PRETRAINED_PX = 224  # what torchvision's weights have seen
+LEAST_SATURATION = 4.0  # of 255, mean over an image of largest minus smallest channel; JPEG leaves about 2 in a grey picture
+OWN_SIZE = ("vit_", "maxvit_")  # networks that take images of PRETRAINED_PX only
 SCRATCH_PX = 128  # a larger network on photographs, trained from scratch
 
 
@@ -62,12 +74,14 @@ def choose_view(recipe: Recipe, collection: Collection) -> View:
     shorter = int(np.median(sizes.min(axis=1)))
     uniform = bool((sizes == sizes[0]).all())
     aspect = sizes[:, 1] / sizes[:, 0]
-    coloured = float(collection.colour.mean())
-    recipe.choose("data", f"{coloured:.0%} of the images are in colour", colour=coloured >= 0.05)
+    coloured = colour_share(collection)
+    recipe.choose("data", f"{coloured:.0%} of the images show colours", colour=coloured >= 0.05)
     model = recipe.config.model
     largest = LARGEST_PX
     if isinstance(model, TorchvisionConfig):
-        largest = PRETRAINED_PX if model.weights else SCRATCH_PX
+        largest = PRETRAINED_PX if model.weights or model.name.startswith(OWN_SIZE) else SCRATCH_PX
+        if model.name.startswith(OWN_SIZE):
+            recipe.choose("data", f"{model.name} takes no other size", size_px=PRETRAINED_PX)
     if isinstance(model, TorchvisionConfig) and model.weights and shorter < PRETRAINED_PX / 2:
         recipe.choose("data", "the weights know photographs; smaller images are enlarged", size_px=PRETRAINED_PX // 2)
     elif shorter <= largest:
@@ -89,6 +103,17 @@ def choose_view(recipe: Recipe, collection: Collection) -> View:
     return View(3 if data.colour else 1, data.size_px, data.fit)
 
 
+def colour_share(collection: Collection) -> float:
+    """The share of images that show colours. Many a grey picture is stored as a colour one, so a hundred of those are looked at."""
+    stored = np.flatnonzero(collection.colour)
+    shown = []
+    for index in stored[np.linspace(0, len(stored) - 1, min(len(stored), 100)).astype(int)].tolist():
+        with contextlib.suppress(InputError):  # a damaged one is named when all are decoded
+            pixels = collection.read(index, 3, 32).astype(np.int64)
+            shown.append(float((pixels.max(axis=2) - pixels.min(axis=2)).mean()) > LEAST_SATURATION)
+    return float(np.mean(shown or [True])) * len(stored) / len(collection)
+
+
 def choose_training(recipe: Recipe, images: ImageData) -> None:
     """Model, optimiser, epochs and augmentation, from the decoded data."""
     config = recipe.config
@@ -102,20 +127,38 @@ def choose_training(recipe: Recipe, images: ImageData) -> None:
     steps_an_epoch = max(1, count // batch)
     if isinstance(config.model, TorchvisionConfig) and config.model.weights:
         recipe.choose("trainer", "pre-trained weights need few passes", max_epochs=int(np.clip(round(2e4 / (count + 500)), 4, 20)))
-    recipe.choose("trainer", "enough steps to converge, few enough to wait for", max_epochs=chosen_epochs(count, steps_an_epoch))
+    classes = len(images.class_names)
+    patient = patient_epochs(forward_flop(config.model, images.channels, classes, size) * count, config.trainer.accelerator)
+    recipe.choose(
+        "trainer", "enough passes to converge, few enough to wait for", max_epochs=chosen_epochs(count, steps_an_epoch, patient)
+    )
     recipe.choose("trainer", "the network is small and the labels may err", label_smoothing=0.1)
     epochs = config.trainer.max_epochs or 1
-    steps = epochs * steps_an_epoch
+    steps = epochs * steps_an_epoch // config.trainer.accumulate_batches
     recipe.choose("trainer", "the weights' average over about the last tenth", ema_decay=round(1 - 1 / max(steps / 20, 10), 4))
     recipe.choose("trainer", "about ten looks at the validation part", validate_every_epochs=max(1, epochs // 10))
     choose_optimizer(recipe)
     choose_augmentation(recipe, images)
 
 
-def chosen_epochs(count: int, steps_an_epoch: int) -> int:
-    """Epochs by training images: small sets need more passes; never more steps than patience allows."""
+def chosen_epochs(count: int, steps_an_epoch: int, patient: float) -> int:
+    """Epochs by training images: small sets need more passes; never more than `patient`, nor more steps than 12,000, nor under 12."""
     wanted = int(np.clip(round(1e6 / (count + 2500)), 12, 300))
-    return max(12, min(wanted, max(1, 12_000 // steps_an_epoch)))
+    return max(12, min(wanted, int(patient), max(1, 12_000 // steps_an_epoch)))
+
+
+def patient_epochs(flop: float, accelerator: Accelerator) -> float:
+    """Epochs that fit into the patience for a processor or a GPU, where one look at every image costs `flop`."""
+    on_gpu = hardware.pick_device(accelerator).type == "cuda"
+    return (PATIENCE_GPU_FLOP if on_gpu else PATIENCE_FLOP) / (TRAINING_COST * max(flop, 1.0))
+
+
+def forward_flop(model: ModelConfig, channels: int, classes: int, size_px: int) -> float:
+    """Floating-point operations of one image's way through the network."""
+    network = models.build(model, channels, classes, size_px).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, channels, size_px, size_px))
+    return float(counter.get_total_flops())
 
 
 def choose_optimizer(recipe: Recipe) -> None:

@@ -61,9 +61,9 @@ padding-left:.8rem}pre{background:var(--card);border-radius:10px;padding:1rem;ov
 """
 
 SORT = """
-document.querySelectorAll('th').forEach((head,column)=>head.onclick=()=>{const body=head.closest('table').tBodies[0];
-const up=head.dataset.up!=='1';head.dataset.up=up?'1':'0';const value=row=>row.cells[column].textContent;
-[...body.rows].sort((a,b)=>(up?1:-1)*(parseFloat(value(a))-parseFloat(value(b))||value(a).localeCompare(value(b))))
+document.querySelectorAll('th').forEach(head=>head.onclick=()=>{const body=head.closest('table').tBodies[0];
+const up=head.dataset.up!=='1';head.dataset.up=up?'1':'0';const value=row=>row.cells[head.cellIndex].textContent.replaceAll(',','');
+[...body.rows].sort((a,b)=>(up?1:-1)*(value(a)-value(b)||value(a).localeCompare(value(b))))
 .forEach(row=>body.append(row))});
 """
 
@@ -215,7 +215,7 @@ def data_summary(data: dict[str, Any]) -> str:
     return section(
         "Data",
         "Images by class and part, what was noticed about them (orange), and what was chosen from them (blue).",
-        f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}<tr><td><b>all</b></td>{totals}</tr></tbody></table></div>",
+        f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody><tfoot><tr><td><b>all</b></td>{totals}</tr></tfoot></table></div>",
         (notes + choices) or "<p>Nothing to note.</p>",
     )
 

@@ -8,6 +8,7 @@ hemony train resume=DIR                         go on with a run that was stoppe
 import contextlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hemony.errors import InputError, UsageError
 
 RUN = "run"  # the folder beside the bundle: resumable state, logs, report
 CONFIG = "config.json"
+OVERRIDES = "overrides.json"
 
 
 def main(arguments: list[str]) -> int:
@@ -25,15 +27,16 @@ def main(arguments: list[str]) -> int:
     arguments, form = output.take_format(arguments, "table", ("table", "json", "jsonl", "csv"))
     rows: list[dict[str, Any]] = []
 
-    def job(config: Any, number: int | None) -> None:
+    def trained(job: compose.Job) -> None:
+        config = job.config
         assert isinstance(config, TrainConfig)
-        if number is not None:
-            config = replace(config, output=str(Path(config.output or ".") / str(number)))
-        rows.append(train(config))
+        if job.number is not None:
+            config = replace(config, output=str(Path(config.output or ".") / str(job.number)))
+        rows.append(train(config, job.overrides))
 
     check_resume_alone(arguments)
     try:
-        compose.run_hydra("train", arguments, job)
+        compose.run_hydra("train", arguments, trained)
     finally:  # what the other jobs of a sweep have reached is not lost with the one that failed
         if rows:
             output.print_rows(rows, form)
@@ -48,15 +51,15 @@ def check_resume_alone(arguments: list[str]) -> None:
         raise UsageError(f"resume= goes on with a run as it was configured and takes no other option (given: {others})")
 
 
-def train(config: TrainConfig) -> dict[str, Any]:
+def train(config: TrainConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train, evaluate on the test part, and write bundle, metrics and report; the metrics are returned.
 
-    Raises UsageError before anything is read when the output folder is taken, InputError for unusable data.
+    `overrides` are those that made the config, for the model card. Raises UsageError before anything is read when the output folder is taken, InputError for unusable data.
     """
     if config.resume:
         folder = Path(config.resume)
         return run(read_config(folder), folder)
-    folder = new_folder(config)
+    folder = new_folder(config, overrides)
     try:
         return run(config, folder)
     except (UsageError, InputError):
@@ -73,7 +76,7 @@ def run(config: TrainConfig, folder: Path) -> dict[str, Any]:
         return fit.run(config, folder, stop)
 
 
-def new_folder(config: TrainConfig) -> Path:
+def new_folder(config: TrainConfig, overrides: Sequence[str]) -> Path:
     """The folder of a new run, with its config in it. A folder that holds a run or a bundle is not written over."""
     folder = Path(config.output or f"checkpoints/{config.data.kind}")
     for taken in (folder / "bundle.json", folder / RUN / CONFIG):
@@ -84,6 +87,9 @@ def new_folder(config: TrainConfig) -> Path:
             )
     try:
         (folder / RUN).mkdir(parents=True, exist_ok=True)
+        if any((folder / RUN).iterdir()):
+            raise UsageError(f"output={folder}: {folder / RUN} holds other files, and a run writes there; name another folder")
+        durable.write_json(folder / RUN / OVERRIDES, list(overrides))
         durable.write_json(folder / RUN / CONFIG, plain(config))
     except OSError as error:
         raise UsageError(f"output={folder} cannot be written: {error.strerror}") from None

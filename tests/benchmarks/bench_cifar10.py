@@ -2,8 +2,8 @@
 
 python -m tests.benchmarks.bench_cifar10 [FOLDER] [RECIPE ...]    about two hours on two cores; a stopped one goes on where it was
 
-Training time is from the first to the last optimiser step, with augmentation, whitening and averaging, without decoding and the
-final test. `x loop` is that time in units of a plain loop of convolutions that runs before and after: 10^12 operations of it.
+Training time is that of all optimiser steps, with augmentation, whitening and averaging, without decoding and the final test; a
+stopped run adds up its pieces. `x loop` is that time in units of a plain loop of convolutions that runs before and after: 10^12 operations of it.
 """
 
 import sys
@@ -18,6 +18,7 @@ from torchvision import models
 from hemony import durable, hardware
 from hemony.config import CIFAR10Config, Fit, Precision
 from hemony.datasets import images
+from hemony.datasets.resident import PlainBatches
 from hemony.preprocessing import Normalise, channel_statistics
 from tests.benchmarks.measure import CPU, convolution_gflops, data_folder, machine, spread, trained
 
@@ -46,11 +47,11 @@ def resnet18_accuracy(data: images.ImageData, budget_s: float, seed: int = 0) ->
     time and falls to zero; bf16 and channels last as in our own runs; answers by the mean over an image and its mirror image.
     """
     torch.manual_seed(seed)
-    assert data.train.pixels is not None
-    assert data.test.pixels is not None
     net = models.resnet18(num_classes=10)
     net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    net = nn.Sequential(Normalise(*channel_statistics(data.train.pixels)), net).to(memory_format=torch.channels_last)
+    net = nn.Sequential(Normalise(*channel_statistics(data.train.batch(torch.arange(len(data.train))))), net).to(
+        memory_format=torch.channels_last
+    )
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     bf16 = hardware.use_bf16(Precision.auto, CPU)
     started, seen, share = time.monotonic(), 0, 0.0
@@ -58,7 +59,7 @@ def resnet18_accuracy(data: images.ImageData, budget_s: float, seed: int = 0) ->
         for chosen in torch.randperm(len(data.train)).split(128):
             optimizer.param_groups[0]["lr"] = 0.1 * min(share / 0.2, (1 - share) / 0.8)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = net(cropped_and_flipped(data.train.pixels[chosen]))
+                logits = net(cropped_and_flipped(data.train.batch(chosen)))
             optimizer.zero_grad()
             nn.functional.cross_entropy(logits.float(), data.train.labels[chosen]).backward()
             optimizer.step()
@@ -69,7 +70,7 @@ def resnet18_accuracy(data: images.ImageData, budget_s: float, seed: int = 0) ->
     net.eval()
     right = 0
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        for batch, labels in zip(data.test.pixels.split(500), data.test.labels.split(500), strict=True):
+        for batch, labels in PlainBatches(data.test, 500, CPU):
             right += int(((net(batch) + net(batch.flip(-1))).argmax(dim=1) == labels).sum())
     return right / len(data.test), seen / len(data.train)
 

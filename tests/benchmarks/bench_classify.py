@@ -46,7 +46,7 @@ def many_images(folder: Path, root: Path) -> None:
     loaded = bundle.load(folder)
     bf16 = hardware.use_bf16(Precision.auto, CPU)
     resize = Resize(loaded.preprocessing.size_px, loaded.preprocessing.fit)
-    paths = media.find_images(root)
+    paths, _ = media.find_images(root)
 
     def decode(path: Path) -> torch.Tensor:
         image: torch.Tensor = resize(torch.from_numpy(media.read_image(path, loaded.preprocessing.channels)))
@@ -87,7 +87,7 @@ def many_images(folder: Path, root: Path) -> None:
 def main(folder: Path) -> None:
     root = data_folder("cifar10") / "test"
     print(f"classify {folder}, {machine()}")
-    single_image(folder, media.find_images(root)[0])
+    single_image(folder, media.find_images(root)[0][0])
     many_images(folder, root)
 
 

@@ -19,7 +19,7 @@ from hemony.datasets.folder import cache_folder
 from hemony.errors import InputError
 from hemony.preprocessing import Resize
 
-FORMAT = 1  # part of the key: a change of decoding or resizing raises it
+FORMAT = 2  # part of the key: a change of decoding or resizing raises it
 
 
 def decode(collection: Collection, channels: int, size_px: int, fit: Fit, keep: bool) -> tuple[Tensor | None, list[str]]:
@@ -30,12 +30,13 @@ def decode(collection: Collection, channels: int, size_px: int, fit: Fit, keep: 
     store = cache_folder() / "images" / cache_key(collection, channels, size_px, fit, keep)
     if collection.cacheable:
         cached = _load(store, keep)
-        if cached:
+        if cached and not any(cached[1]):  # what could not be decoded then may be decoded now
             return cached
     count = len(collection)
-    pixels = torch.empty((count, channels, size_px, size_px), dtype=torch.uint8) if keep else None
+    shape = (count, channels, size_px, size_px)
+    pixels = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last) if keep else None
     errors = [""] * count
-    for index, image in enumerate(decoded(collection, channels, Resize(size_px, fit))):
+    for index, image in enumerate(decoded(collection, channels, size_px, fit)):
         if isinstance(image, str):
             errors[index] = image
         elif pixels is not None:
@@ -45,12 +46,13 @@ def decode(collection: Collection, channels: int, size_px: int, fit: Fit, keep: 
     return pixels, errors
 
 
-def decoded(collection: Collection, channels: int, resize: Resize) -> Iterator[Tensor | str]:
+def decoded(collection: Collection, channels: int, size_px: int, fit: Fit) -> Iterator[Tensor | str]:
     """In order, each image decoded and resized in a thread pool, or the line that says why it cannot be."""
+    resize = Resize(size_px, fit)
 
     def one(index: int) -> Tensor | str:
         try:
-            image: Tensor = resize(torch.from_numpy(collection.read(index, channels)))
+            image: Tensor = resize(torch.from_numpy(collection.read(index, channels, size_px)))
         except InputError as error:
             return str(error)
         return image
@@ -69,16 +71,15 @@ def decoded(collection: Collection, channels: int, resize: Resize) -> Iterator[T
 
 
 def cache_key(collection: Collection, channels: int, size_px: int, fit: Fit, keep: bool) -> str:
-    """A name that changes with the content of any file, their order, and all that shapes the outcome."""
-    state = hashlib.blake2b(collection.digests.tobytes(), digest_size=12)
-    state.update(f"{FORMAT} {channels} {size_px} {fit.name} {keep}".encode())
-    return state.hexdigest()
+    """A name whose first half says where the images are and how they are decoded, and whose second half what is in them, in order."""
+    place = hashlib.blake2b(f"{FORMAT} {channels} {size_px} {fit.name} {keep} {collection.root}".encode(), digest_size=8)
+    return f"{place.hexdigest()}-{hashlib.blake2b(collection.digests.tobytes(), digest_size=12).hexdigest()}"
 
 
 def _load(store: Path, keep: bool) -> tuple[Tensor | None, list[str]] | None:
     try:
         errors = json.loads(store.with_suffix(".json").read_bytes())
-        pixels = torch.from_numpy(np.load(store.with_suffix(".npy"), allow_pickle=False)) if keep else None
+        pixels = torch.from_numpy(np.load(store.with_suffix(".npy"), allow_pickle=False)).permute(0, 3, 1, 2) if keep else None
     except (OSError, ValueError):
         return None
     return pixels, errors
@@ -88,9 +89,11 @@ def _store(store: Path, pixels: Tensor | None, errors: list[str]) -> None:
     """Best effort: a full disk must not stop a training that has all it needs in memory."""
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
+        for outdated in store.parent.glob(f"{store.name.partition('-')[0]}-*"):  # of the same folder before it changed
+            outdated.unlink(missing_ok=True)
         if pixels is not None:
             with durable.replacing(store.with_suffix(".npy")) as file:
-                np.save(file, pixels.numpy(), allow_pickle=False)
+                np.save(file, pixels.permute(0, 2, 3, 1).numpy(), allow_pickle=False)
         durable.write_bytes(store.with_suffix(".json"), json.dumps(errors).encode())
     except OSError as error:
         print(f"warning: the decoded images are not cached in {store.parent}: {error.strerror}", file=sys.stderr)

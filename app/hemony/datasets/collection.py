@@ -19,7 +19,11 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass
 class Collection:
-    """N images of known classes; `read(index, channels)` decodes one of them as uint8 (height, width, channels)."""
+    """N images of known classes.
+
+    `read(index, channels, least_size_px)` decodes one of them as uint8 (height, width, channels); an image that is going to be scaled
+    down to `least_size_px` may come out smaller than it is (see `media.read_image`).
+    """
 
     class_names: list[str]
     names: list[str]  # N: a path relative to the root, or a position
@@ -28,17 +32,17 @@ class Collection:
     given: Indices  # (N,) the part that the layout names: TRAIN, VALIDATION, TEST or UNASSIGNED
     sizes: Indices  # (N, 2) height and width in pixels
     colour: npt.NDArray[np.bool_]  # (N,)
-    read: Callable[[int, int], Pixels]
+    read: Callable[[int, int, int | None], Pixels]
     root: str = ""
     cacheable: bool = True  # decoding takes time, so that its outcome is worth a file
-    unreadable: list[str] = field(default_factory=list)  # one line each: the file and what is wrong with it
+    unreadable: list[str] = field(default_factory=list)  # beside the N: one line each, the file and what is wrong with it
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> "Collection":
-        """The images where `mask` is true."""
+        """The images where `mask` is true, without what is known of unreadable ones beside them."""
         kept = np.flatnonzero(mask)
         return Collection(
             class_names=self.class_names,
@@ -48,23 +52,24 @@ class Collection:
             given=self.given[kept],
             sizes=self.sizes[kept],
             colour=self.colour[kept],
-            read=lambda index, channels: self.read(int(kept[index]), channels),
+            read=lambda index, channels, least_size_px: self.read(int(kept[index]), channels, least_size_px),
             root=self.root,
             cacheable=self.cacheable,
-            unreadable=self.unreadable,
-            notes=self.notes,
+            notes=list(self.notes),
         )
 
 
-def check_readable(collection: Collection, total: int, max_share: float) -> None:
-    """Raise InputError when more than `max_share` of `total` files cannot be read; note those that are skipped."""
-    count = len(collection.unreadable)
-    if not count:
-        return
-    named = "; ".join(collection.unreadable[:3]) + (f"; and {count - 3} more" if count > 3 else "")
-    if count > max_share * total:
+def unreadable_notes(errors: list[str], total: int, root: str, max_share: float) -> list[str]:
+    """A line for files that are skipped because they cannot be read.
+
+    Raises InputError when they are more than `max_share` of `total`, or all.
+    """
+    if not errors:
+        return []
+    named = "; ".join(errors[:3]) + (f"; and {len(errors) - 3} more" if len(errors) > 3 else "")
+    if len(errors) > max_share * total or len(errors) == total:
         raise InputError(
-            f"{count} of {total} files under {collection.root} cannot be read, more than "
-            f"data.max_unreadable_share={max_share:g} allows: {named}"
+            f"{len(errors)} of {total} files under {root} cannot be read, more than data.max_unreadable_share={max_share:g} "
+            f"allows: {named}"
         )
-    collection.notes.append(f"{count} of {total} files cannot be read and are skipped: {named}")
+    return [f"{len(errors)} of {total} files cannot be read and are skipped: {named}"]

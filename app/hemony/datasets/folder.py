@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class FileFacts:
     height: int
     width: int
     colour: bool
-    error: str = ""  # what is wrong with it, in a line; the other facts are then zero
+    error: str = ""  # what is wrong with it, in a line; the other facts are then zero, and it is read again the next time
 
 
 def cache_folder() -> Path:
@@ -39,6 +40,11 @@ def cache_folder() -> Path:
     if os.environ.get("HEMONY_CACHE"):
         return Path(os.environ["HEMONY_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hemony"
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; one from an old ZIP file may not."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -63,10 +69,15 @@ def class_folders(root: Path) -> list[tuple[int, str, Path]]:
         return [(part, folder.name, folder) for top, part in parts.items() for folder in subfolders(top)]
     if not tops:
         raise InputError(f"{root} holds no folders; put the pictures of each class into a folder of the class's name")
+    if len(parts) == len(tops):
+        raise InputError(f"{root} holds {' and '.join(top.name for top in tops)}, but no train: there is nothing to learn from")
+    for top in tops:
+        if not top.name.isprintable() or not is_text(top.name):
+            raise InputError(f"{media.shown(top)}: the folder's name is not text, and it would be the class's; rename it")
     return [(UNASSIGNED, folder.name, folder) for folder in tops]
 
 
-def scan_folder(root: Path, progress: str = "reading") -> Collection:
+def scan_folder(root: Path) -> Collection:
     """All pictures under `root` with their classes, digests and sizes.
 
     Facts of unchanged files come from the cache. Raises InputError for a layout that is not one of classes.
@@ -74,21 +85,26 @@ def scan_folder(root: Path, progress: str = "reading") -> Collection:
     folders = class_folders(root)
     class_names = sorted({name for _, name, _ in folders})
     _check_layout(root, folders, class_names)
-    paths, labels, given = [], [], []
+    paths, labels, given, left_out = [], [], [], Counter[str]()
     for part, name, folder in folders:
-        found = media.find_images(folder)
+        found, others = media.find_images(folder)
         if not found:
-            raise InputError(f"class folder {folder} holds no picture; add some or remove it")
+            raise InputError(f"class folder {folder} holds no picture{of_suffixes(others)}; add some or remove it")
         paths += found
+        left_out += others
         labels += [class_names.index(name)] * len(found)
         given += [part] * len(found)
     if len(class_names) < 2:
-        raise InputError(f"{root} holds one class, {class_names[0]}; a recogniser needs at least two")
+        inner = [folder.name for _, _, folder in folders if subfolders(folder)]
+        hint = f"; if its classes are the folders in {inner[0]}, name that one: data.root={root / inner[0]}" if inner else ""
+        raise InputError(f"{root} holds one class, {class_names[0]}; a recogniser needs at least two{hint}")
     facts = file_facts(root, paths)
     names = [path.relative_to(root).as_posix() for path in paths]
 
-    def read(index: int, channels: int) -> Pixels:
-        return media.read_image(paths[index], channels)
+    def read(index: int, channels: int, least_size_px: int | None) -> Pixels:
+        return media.read_image(paths[index], channels, least_size_px)
+
+    readable = np.array([not fact.error for fact in facts])
 
     collection = Collection(
         class_names=class_names,
@@ -100,9 +116,17 @@ def scan_folder(root: Path, progress: str = "reading") -> Collection:
         colour=np.array([fact.colour for fact in facts]),
         read=read,
         root=str(root),
-        unreadable=[fact.error for fact in facts if fact.error],
-    )
-    return collection.keep(np.array([not fact.error for fact in facts]))
+    ).keep(readable)
+    collection.unreadable = [fact.error for fact in facts if fact.error]
+    if left_out:
+        collection.notes.append(f"{left_out.total():,} files are left out as no images{of_suffixes(left_out)}")
+    return collection
+
+
+def of_suffixes(counts: Counter[str]) -> str:
+    """` (90 .heic, 2 .txt)`; nothing where there are none."""
+    named = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in counts.most_common(5))
+    return f" ({named})" if named else ""
 
 
 def _check_layout(root: Path, folders: list[tuple[int, str, Path]], class_names: list[str]) -> None:
@@ -136,7 +160,7 @@ def _facts_of(path: Path, known: FileFacts | None) -> FileFacts:
         status = path.stat()
     except OSError as error:
         return FileFacts(0, 0, 0, 0, 0, False, f"{path}: {error.strerror}")
-    if known and (known.size_bytes, known.modified_ns) == (status.st_size, status.st_mtime_ns):
+    if known and not known.error and (known.size_bytes, known.modified_ns) == (status.st_size, status.st_mtime_ns):
         return known
     try:
         header = media.probe_image(path)

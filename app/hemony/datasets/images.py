@@ -1,5 +1,6 @@
 """Image data sets, from the config to what a training or an evaluation reads."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from hemony.config import DataConfig, Fit
 from hemony.datasets.cache import decode
-from hemony.datasets.collection import PARTS, Collection, Indices, check_readable
+from hemony.datasets.collection import PARTS, Collection, unreadable_notes
 from hemony.datasets.folder import scan_folder
 from hemony.datasets.named import digits, named
 from hemony.datasets.split import assign_parts, duplicate_notes
@@ -20,12 +21,13 @@ from hemony.preprocessing import Resize
 
 @dataclass
 class ImagePart:
-    """N images of one part. Resident ones are in `pixels`, uint8 (N, C, S, S); streamed ones are decoded as they are asked for."""
+    """N images of one part. Resident ones lie in `store`; streamed ones are decoded as they are asked for."""
 
     collection: Collection  # of these N images alone
     channels: int
     resize: Resize
-    pixels: Tensor | None
+    store: Tensor | None  # uint8 (all, C, S, S), channels last: the images of all parts, which share it
+    places: Tensor  # (N,) int64: where in the store this part's images are
 
     def __len__(self) -> int:
         return len(self.collection)
@@ -35,12 +37,20 @@ class ImagePart:
         """(N,) int64."""
         return torch.from_numpy(self.collection.labels)
 
-    def batch(self, positions: Tensor | list[int]) -> Tensor:
-        """The images at these positions, uint8 (B, C, S, S)."""
-        positions = torch.as_tensor(positions)
-        if self.pixels is not None:
-            return self.pixels[positions]
-        return torch.stack([self.resize(torch.from_numpy(self.collection.read(int(i), self.channels))) for i in positions])
+    def batch(self, positions: Tensor, threads: int = 1) -> Tensor:
+        """The images at these positions (B,), uint8 (B, C, S, S); `threads` decode those that are not resident."""
+        if self.store is not None:
+            return self.store[self.places[positions]]
+
+        def decoded(position: int) -> Tensor:
+            image = self.collection.read(position, self.channels, self.resize.size_px)
+            resized: Tensor = self.resize(torch.from_numpy(image))
+            return resized
+
+        if threads == 1:
+            return torch.stack([decoded(position) for position in positions.tolist()])
+        with ThreadPoolExecutor(threads) as pool:
+            return torch.stack(list(pool.map(decoded, positions.tolist())))
 
 
 @dataclass
@@ -70,35 +80,41 @@ class ImageData:
 
 
 def find(config: DataConfig) -> Collection:
-    """The collection that a config names, before anything is decoded."""
+    """The collection that a config names, before anything is decoded. Raises InputError where too few of its files can be read."""
     if config.kind == "digits":
         return digits()
     if config.kind == "image_folder":
         if not config.root:
             raise UsageError("data=image_folder needs data.root=FOLDER, a folder that holds one of pictures for each class")
-        return scan_folder(Path(config.root))
-    return named(config)
+        collection = scan_folder(Path(config.root))
+    else:
+        collection = named(config)
+    total = len(collection) + len(collection.unreadable)
+    unreadable_notes(
+        collection.unreadable, total, collection.root, config.max_unreadable_share
+    )  # noted after decoding, with the rest
+    return collection
 
 
 def decode_collection(
     collection: Collection, config: DataConfig, channels: int, size_px: int, fit: Fit
 ) -> tuple[Collection, Tensor | None]:
     """The readable images, and their pixels, uint8 (N, channels, size_px, size_px), or None where they are to be streamed."""
-    total = len(collection) + len(collection.unreadable)
     resident = len(collection) * channels * size_px**2 <= config.memory_budget_gib * 2**30
     pixels, errors = decode(collection, channels, size_px, fit, keep=resident)
     readable = np.array([not error for error in errors])
-    collection.unreadable += [error for error in errors if error]
-    check_readable(collection, total, config.max_unreadable_share)
+    kept = collection.keep(readable)
+    unreadable = [*collection.unreadable, *(error for error in errors if error)]
+    total = len(collection) + len(collection.unreadable)
+    kept.notes += unreadable_notes(unreadable, total, collection.root, config.max_unreadable_share)
     if not resident:
-        collection.notes.append(
-            f"{len(collection):,} images of {size_px} pixels pass data.memory_budget_gib={config.memory_budget_gib:g}: "
+        kept.notes.append(
+            f"{len(kept):,} images of {size_px} pixels pass data.memory_budget_gib={config.memory_budget_gib:g}: "
             f"they are streamed through workers"
         )
-    if not readable.all():
-        pixels = pixels[torch.from_numpy(readable)] if pixels is not None else None
-        collection = collection.keep(readable)
-    return collection, pixels
+    if pixels is not None and not readable.all():
+        pixels = pixels[torch.from_numpy(readable)]
+    return kept, pixels
 
 
 def build(collection: Collection, config: DataConfig, channels: int, size_px: int, fit: Fit) -> ImageData:
@@ -117,9 +133,7 @@ def build(collection: Collection, config: DataConfig, channels: int, size_px: in
 
 def select(collection: Collection, pixels: Tensor | None, mask: Any, channels: int, resize: Resize) -> ImagePart:
     """The images where the boolean array `mask` (N,) is true."""
-    chosen: Indices = np.flatnonzero(mask)
-    kept = pixels[torch.from_numpy(chosen)] if pixels is not None else None
-    return ImagePart(collection.keep(mask), channels, resize, kept)
+    return ImagePart(collection.keep(mask), channels, resize, pixels, torch.from_numpy(np.flatnonzero(mask)))
 
 
 def imbalance_notes(collection: Collection) -> list[str]:

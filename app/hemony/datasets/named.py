@@ -21,7 +21,7 @@ def from_arrays(images: Pixels, labels: Indices, given: Indices, class_names: li
     images = images[..., None] if images.ndim == 3 else images
     count, height, width, channels = images.shape
 
-    def read(index: int, wanted: int) -> Pixels:
+    def read(index: int, wanted: int, least_size_px: int | None) -> Pixels:
         image: Pixels = images[index]
         if wanted == channels:
             return image

@@ -45,7 +45,9 @@ class TrainingBatches:
         self.step = 0
         self.labels = part.labels.to(device)
         self.flip_bits = torch.rand(len(part), generator=generator(seed, "flip")).to(device) < 0.5
-        self.pixels = part.pixels.to(device, memory_format=torch.channels_last) if part.pixels is not None else None
+        self.store, self.places = part.store, part.places
+        if part.store is not None and device.type != "cpu":  # there only what is trained on has to fit
+            self.store, self.places = part.store[part.places].to(device), torch.arange(len(part), device=device)
 
     def __len__(self) -> int:
         """Batches of the whole training."""
@@ -69,9 +71,9 @@ class TrainingBatches:
                 yield self._augmented(chosen.to(self.device), images, epoch, step)
 
     def _images(self, positions: list[Tensor]) -> Iterator[Tensor]:
-        if self.pixels is not None:
+        if self.store is not None:
             for chosen in positions:
-                yield self.pixels[chosen.to(self.device)]
+                yield self.store[self.places[chosen.to(self.device)]]
         else:
             for images in stream(self.part, positions, self.workers):
                 yield images.to(self.device, non_blocking=True)
@@ -118,7 +120,7 @@ class _Stream(Dataset[Tensor]):
 
 def stream(part: ImagePart, positions: list[Tensor], workers: int) -> Iterator[Tensor]:
     """The batches at these positions: sliced from memory, or decoded by worker processes, in the order asked for."""
-    if part.pixels is not None or not workers:
+    if part.store is not None or not workers:
         yield from (part.batch(chosen) for chosen in positions)
         return
     sampler = cast("Sampler[int]", positions)

@@ -20,7 +20,7 @@ def write_samples(source: Path, folder: Path, count: int = 8) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in chosen.tolist():
-        pixels = collection.read(index, facts["preprocessing"]["channels"])
+        pixels = collection.read(index, facts["preprocessing"]["channels"], None)
         label = collection.class_names[collection.labels[index]]
         path = folder / f"{label}-{index:05d}.png"
         Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels).save(path)

@@ -1,7 +1,7 @@
 """Which image is for training, which for choosing, which for the final figure.
 
-An image's part follows from its content and `split_seed` alone: renaming, moving or listing files in another order changes
-nothing, and equal files always fall into the same part.
+An image's part follows from its class, the contents of that class and `split_seed`: renaming files or listing them in another order
+changes nothing, and equal files of a class fall into the same part. The split that was made is stored in the bundle.
 """
 
 import numpy as np

@@ -3,6 +3,7 @@
 import difflib
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hemony.errors import InputError, UsageError
@@ -42,6 +43,19 @@ class TorchvisionClassifier(nn.Module):
         outputs: Any = self.net(images)
         logits: Tensor = getattr(outputs, "logits", outputs)  # Inception and GoogLeNet return more while training
         return logits
+
+    def check_size(self, size_px: int) -> None:
+        """Raise UsageError where the network does not take images of this size: some need their own, deep ones a least one."""
+        was_training = self.training
+        try:
+            with torch.inference_mode():
+                self.eval()(torch.zeros(1, 3, size_px, size_px))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            line = " ".join(str(error).split())[:120]
+            raise UsageError(
+                f"model.name={self.name} does not take images of {size_px} pixels ({line}); try data.size_px=224"
+            ) from None
+        self.train(was_training)
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.net.named_parameters() if name in self.loaded]

@@ -70,10 +70,12 @@ class Classifier(lightning.LightningModule):
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
         if not math.isfinite(loss.item()):
             raise NonFiniteLoss(
-                f"the loss is {loss.item()} at step {step}: training stopped before the update; the state before it is kept. "
+                f"the loss is {loss.item()} at step {step}: training stopped before the update, the states saved before it are kept. "
                 f"Try a lower optimizer.learning_rate, trainer.gradient_clip_norm=1 or trainer.precision=fp32"
             )
         self.loss = loss.detach()
+        if self.config.trainer.tensorboard:
+            self.log_dict({"train_loss": self.loss, "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]})
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
