@@ -262,14 +262,35 @@ def test_an_empty_folder_or_glob_does_not_stop_the_others(shapes_bundle: Bundle,
     assert rows[3]["path"] == str(odd)
 
 
-def test_a_report_that_cannot_be_written_is_one_line(shapes_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_told_before_the_work(shapes_bundle: Bundle, tmp_path: Path) -> None:
     bundle, _, _ = shapes_bundle
     (tmp_path / "file").touch()
-    refused = hemony("evaluate", bundle, f"report={tmp_path / 'file' / 'page.html'}")
-    assert refused.returncode == 3
-    assert "Traceback" not in refused.stderr
+    for report, expected in ((tmp_path / "file" / "page.html", "cannot be written"), (tmp_path, "is a folder")):
+        refused = hemony("evaluate", bundle, f"report={report}")
+        assert refused.returncode == 2
+        assert expected in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert "images" not in refused.stderr
     assert hemony("evaluate", bundle, f"report={tmp_path / 'new' / 'page.html'}").returncode == 0
     assert (tmp_path / "new" / "page.html").exists()
+
+
+def test_evaluate_says_what_it_skips(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    bundle, root, _ = shapes_bundle
+    for path in root.rglob("*.png"):
+        copy = tmp_path / "copy" / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        content = np.array(Image.open(path))
+        content[0, 0] = 1  # another image, so that the folder counts whole
+        Image.fromarray(content).save(copy)
+    (tmp_path / "copy" / "disc" / "000.png").write_bytes(b"nothing")
+    whole = (tmp_path / "copy" / "disc" / "001.png").read_bytes()
+    (tmp_path / "copy" / "disc" / "001.png").write_bytes(whole[:-200])
+    finished = hemony("evaluate", bundle, "data=image_folder", f"data.root={tmp_path / 'copy'}", "--format", "json")
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)["total"] == 118
+    assert finished.stderr.count("1 of 120 files cannot be read") == 1
+    assert finished.stderr.count("1 of 119 files cannot be read") == 1
 
 
 def test_the_card_names_the_job_that_made_it(shapes_bundle: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from hemony.models.torchvision import TorchvisionClassifier
 from hemony.optimizers import build_optimizer, orthogonalise
 from hemony.preprocessing import ImagePreprocessing
 from hemony.tasks.classification import Classifier, averaging, learning_rate_share
+from tests.conftest import hemony
 
 CASES: list[tuple[ModelConfig, int, int]] = [
     *((FastCNNConfig(width=0.25), size, channels) for size in (8, 12, 16, 28, 32, 48, 64) for channels in (1, 3)),
@@ -85,11 +87,26 @@ def test_a_bundle_of_every_network_answers_as_before(config: ModelConfig, size: 
     assert torch.equal(predict_logits(bundle.load(tmp_path).recogniser, batches, cpu, bf16=False), expected)
 
 
-def test_a_network_that_needs_another_size_says_so() -> None:
-    network = models.build(TorchvisionConfig(name="vit_b_32"), 3, 4, 64)
-    assert isinstance(network, TorchvisionClassifier)
-    with pytest.raises(UsageError, match=r"vit_b_32 does not take images of 64 pixels .* data\.size_px=224"):
-        network.check_size(64)
+def test_a_network_that_needs_another_size_says_so(tmp_path: Path, shapes_folder: Callable[..., Path]) -> None:
+    arguments = [
+        "data=image_folder",
+        f"data.root={shapes_folder(each=8)}",
+        "model=torchvision",
+        "model.name=vit_b_32",
+        "data.size_px=64",
+    ]
+    for more in ([], ["trainer.max_epochs=1"]):
+        refused = hemony("train", *arguments, *more, f"output={tmp_path / 'run'}")
+        assert refused.returncode == 2
+        assert "vit_b_32 does not take images of 64 pixels" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+def test_networks_with_auxiliary_classifiers_train_on_small_images(name: str) -> None:
+    network = models.build(TorchvisionConfig(name=name), 3, 4, 96)
+    assert network(torch.randn(2, 3, 96, 96)).shape == (2, 4)
 
 
 def test_depth_leaves_a_last_map_of_three_to_five_pixels() -> None:

@@ -98,6 +98,10 @@ def test_grey_pictures_stored_in_colour_are_grey() -> None:
         (4, 4, channels), (90, 0, 0) if index < 15 else (9, 9, 9), dtype=np.uint8
     )
     assert recipe.colour_share(collection) == 0.5
+    lamp = np.full((100, 100, 3), 80, dtype=np.uint8)
+    lamp[:5, :8] = (250, 20, 20)
+    collection.read = lambda index, channels, least_size_px: lamp
+    assert recipe.colour_share(collection) == 1.0
 
 
 def test_everything_is_chosen_and_said_and_nothing_set_is_changed(shapes_folder: Callable[..., Path]) -> None:

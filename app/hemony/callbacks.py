@@ -23,12 +23,12 @@ class StopRequest:
     """SIGTERM and SIGINT, turned into an orderly end.
 
     While `deferred`, a signal only asks: the training saves and stops between two steps. Otherwise it raises Terminated where the
-    program stands, with `rest` for what becomes of the work. A second signal ends the process at once.
+    program stands. A second signal ends the process at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Path) -> None:
+        self.run = run  # the folder of the training states
         self.signal: int | None = None
-        self.rest = "nothing has been trained yet"
         self._deferring = False
         self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
@@ -41,6 +41,13 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             return {}
         return {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    @property
+    def rest(self) -> str:
+        """What becomes of the work."""
+        if durable.states(self.run):
+            return f"`hemony train resume={self.run.parent}` goes on with what is saved"
+        return "nothing had been saved yet"
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -129,7 +136,7 @@ class History(lightning.Callback):
 
 
 class Saver(lightning.Callback):
-    """Saves the state every `every_s` seconds, after an optimiser step, when a stop is asked for, and at the end."""
+    """Saves the state after an optimiser step: when `every_s` seconds have passed, when a stop is asked for, and after the last."""
 
     def __init__(self, every_s: float, folder: Path, stop: StopRequest, validate_every_batches: int) -> None:
         self.validate_every_batches = validate_every_batches  # 0: never
@@ -139,7 +146,6 @@ class Saver(lightning.Callback):
         self._saved_s = time.monotonic()
         self._step = 0
         self._stepped = False  # whether the last batch ended with an optimiser step
-        stop.rest = f"what is saved goes on with `hemony train resume={folder.parent}`"
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._step = trainer.global_step
@@ -252,13 +258,13 @@ class Progress(lightning.Callback):
         parts += [f"validation accuracy {row['val_accuracy']:.4f}" for row in validated]
         parts += [f"{row['elapsed_s']:.0f} s" for row in rows]
         parts += [
-            f"about {remaining(row['elapsed_s'], row['epoch'], self.epochs)} left" for row in rows if row["epoch"] < self.epochs
+            f"at least {remaining(row['elapsed_s'], row['epoch'], self.epochs)} left" for row in rows if row["epoch"] < self.epochs
         ]
         return "  ".join(parts)
 
 
 def remaining(elapsed_s: float, epochs: float, of: int) -> str:
-    """The time that the other epochs will take if they are like those before them: `40 s`, `12 min`, `2.5 h`."""
+    """The time of the other epochs if they are like those before, which may have had smaller images: `40 s`, `12 min`, `2.5 h`."""
     left_s = elapsed_s * (of - epochs) / epochs
     if left_s < 90:
         return f"{left_s:.0f} s"

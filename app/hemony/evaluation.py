@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from hemony import bundle as bundles
-from hemony import durable, report
+from hemony import durable, media, report
 from hemony.datasets.images import ImagePart
 from hemony.datasets.resident import PlainBatches
 from hemony.inference import predict_logits
@@ -65,7 +65,7 @@ def worst_mistakes(logits: Any, part: ImagePart, class_names: list[str], tempera
             truth=class_names[labels[index]],
             prediction=class_names[predicted[index]],
             confidence=float(probabilities[index, predicted[index]]),
-            name=part.collection.names[index],
+            name=media.shown(part.collection.names[index]),
         )
         for index in order
     ]

@@ -24,15 +24,19 @@ from hemony.datasets.augment import Augment
 from hemony.datasets.collection import PARTS, Collection
 from hemony.datasets.resident import PlainBatches, TrainingBatches
 from hemony.datasets.seeding import derived_seed, generator
-from hemony.errors import InputError, Terminated, UsageError
+from hemony.errors import HemonyError, InputError, Terminated, UsageError
 from hemony.metrics import evaluate_logits, fit_temperature
 from hemony.models.fast_cnn import FastCNN
 from hemony.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, TorchvisionClassifier
 from hemony.output import as_csv
 from hemony.preprocessing import ImagePreprocessing, channel_statistics
-from hemony.tasks.classification import Classifier, NonFiniteLoss
+from hemony.tasks.classification import Classifier
 
 SAMPLE = 5000  # images from which statistics and whitening are measured
+
+
+class BrokenNetwork(HemonyError):
+    """What came out of a training is no recogniser."""
 
 
 def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
@@ -41,10 +45,8 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     hardware.keep_freed_memory()
     plan, data = prepare(config, folder)
     config = plan.config
-    images_seen = sample(data, config.seed)
-    preprocessing = preprocessing_of(config, data, images_seen)
-    recogniser = build_recogniser(config, data, preprocessing)
-    whitening_s = whiten(recogniser, images_seen)
+    check_early_stopping(config, data)
+    recogniser, preprocessing, whitening_s = build_recogniser(config, data)
     batches = training_batches(config, data, preprocessing, device)
     steps = -(-len(batches) // config.trainer.accumulate_batches)
     pretrained, frozen_batches = transfer(config, recogniser, batches)
@@ -53,8 +55,6 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     history = History(batches.epoch_batches, whitening_s)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
     if config.trainer.early_stopping_epochs:
-        if not every:
-            raise UsageError("trainer.early_stopping_epochs needs data.validation_share and trainer.validate_every_epochs above 0")
         callbacks.append(EarlyStopping(config.trainer.early_stopping_epochs, batches.epoch_batches))
     callbacks.append(Saver(config.trainer.save_every_s, folder / "run", stop, every))  # last: it saves what the others know
     with stop.deferred():
@@ -101,40 +101,48 @@ def check_same_data(record: Path, contents: dict[str, str]) -> None:
         )
 
 
-def preprocessing_of(config: TrainConfig, data: images.ImageData, seen: torch.Tensor) -> ImagePreprocessing:
-    """Mean and deviation of the training images `seen`, uint8 (N, C, S, S), or ImageNet's for weights that were trained with those."""
-    if isinstance(config.model, TorchvisionConfig) and config.model.weights:
-        grey = data.channels == 1
-        mean, std = (sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3)
-        means, deviations = ((mean,), (std,)) if grey else (IMAGENET_MEAN, IMAGENET_STD)
-        return ImagePreprocessing(data.channels, data.size_px, data.fit, means, deviations)
-    return ImagePreprocessing(data.channels, data.size_px, data.fit, *channel_statistics(seen))
+def check_early_stopping(config: TrainConfig, data: images.ImageData) -> None:
+    trainer = config.trainer
+    if trainer.early_stopping_epochs and not (
+        len(data.validation) and 0 < (trainer.validate_every_epochs or 0) <= (trainer.max_epochs or 0)
+    ):
+        raise UsageError(
+            "trainer.early_stopping_epochs needs a validation part (data.validation_share above 0) and "
+            "trainer.validate_every_epochs from 1 to trainer.max_epochs"
+        )
+
+
+def build_recogniser(config: TrainConfig, data: images.ImageData) -> tuple[models.Recogniser, ImagePreprocessing, float]:
+    """The network with its starting weights, drawn by the seed, whitened or pre-trained; its preprocessing; the seconds of whitening."""
+    pretrained = (isinstance(config.model, TorchvisionConfig) and config.model.weights) or ""
+    seen = torch.empty(0) if pretrained else sample(data, config.seed)
+    mean, std = imagenet_statistics(data.channels) if pretrained else channel_statistics(seen)
+    preprocessing = ImagePreprocessing(data.channels, data.size_px, data.fit, mean, std)
+    torch.manual_seed(derived_seed(config.seed, "weights"))
+    network = models.build(config.model, data.channels, len(data.class_names), data.size_px)
+    recogniser = models.Recogniser(network, preprocessing, bool(config.flip_averaging))
+    started = time.monotonic()
+    if isinstance(network, FastCNN):
+        network.whiten(recogniser.normalise(seen))
+    whitening_s = time.monotonic() - started
+    if isinstance(network, TorchvisionClassifier):
+        network.check_size(data.size_px)
+        if pretrained:
+            network.load_pretrained(pretrained)
+    return recogniser, preprocessing, whitening_s
+
+
+def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the images that torchvision's weights have seen; for grey images those of their three channels."""
+    if channels == 1:
+        return (sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,)
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def sample(data: images.ImageData, seed: int) -> torch.Tensor:
     """Up to SAMPLE training images, uint8 (N, C, S, S), drawn by the seed."""
     chosen = torch.randperm(len(data.train), generator=generator(seed, "sample"))[:SAMPLE]
     return data.train.batch(chosen, threads=os.cpu_count() or 1)
-
-
-def build_recogniser(config: TrainConfig, data: images.ImageData, preprocessing: ImagePreprocessing) -> models.Recogniser:
-    """The network with its starting weights: drawn by the seed, or pre-trained."""
-    torch.manual_seed(derived_seed(config.seed, "weights"))
-    network = models.build(config.model, data.channels, len(data.class_names), data.size_px)
-    recogniser = models.Recogniser(network, preprocessing, bool(config.flip_averaging))
-    if isinstance(network, TorchvisionClassifier):
-        network.check_size(data.size_px)
-        if isinstance(config.model, TorchvisionConfig) and config.model.weights:
-            network.load_pretrained(config.model.weights)
-    return recogniser
-
-
-def whiten(recogniser: models.Recogniser, seen: torch.Tensor) -> float:
-    """Fit the first layer to the training images `seen`, uint8 (N, C, S, S), in a network whose first layer wants it; the seconds that it took."""
-    started = time.monotonic()
-    if isinstance(recogniser.network, FastCNN):
-        recogniser.network.whiten(recogniser.normalise(seen))
-    return time.monotonic() - started
 
 
 def transfer(config: TrainConfig, recogniser: models.Recogniser, batches: TrainingBatches) -> tuple[list[nn.Parameter], int]:
@@ -219,14 +227,15 @@ def finish(
     config = plan.config
     bf16 = hardware.use_bf16(config.trainer.precision, device)
     recogniser = module.best
-    temperature = config.temperature
-    if temperature is None:
-        temperature = 1.0
-        if len(data.validation):
-            logits = evaluation.logits_of(recogniser, data.validation, device, bf16)
-            temperature = fit_temperature(logits, data.validation.collection.labels)
     logits = evaluation.logits_of(recogniser, data.test, device, bf16)
-    check_finite(logits)
+    if not np.isfinite(logits).all():
+        raise BrokenNetwork("the trained network answers with NaN: its last updates broke it. Try a lower optimizer.learning_rate")
+    temperature = 1.0 if config.temperature is None else config.temperature
+    if config.temperature is not None:
+        hardware.log(f"temperature {temperature:g} as given: it is not fitted to this network")
+    elif len(data.validation):
+        validated = evaluation.logits_of(recogniser, data.validation, device, bf16)
+        temperature = fit_temperature(validated, data.validation.collection.labels)
     judged = evaluate_logits(logits, data.test.collection.labels, data.class_names, temperature)
     facts = training_facts(module, history, config.seed, device)
     metrics = {**judged.metrics, **evaluation.about(config.data.kind, "test", str(folder), facts)}
@@ -252,11 +261,6 @@ def finish(
     )
     hardware.log(f"bundle {folder}, report {folder / 'run' / 'report.html'}")
     return metrics
-
-
-def check_finite(logits: Any) -> None:
-    if not np.isfinite(logits).all():
-        raise NonFiniteLoss("the trained network answers with NaN: its last updates broke it. Try a lower optimizer.learning_rate")
 
 
 def training_facts(module: Classifier, history: list[dict[str, float]], seed: int, device: torch.device) -> dict[str, Any]:

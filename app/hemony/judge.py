@@ -1,5 +1,6 @@
 """The work behind `hemony evaluate`, once bundles and data are known."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hemony import evaluation, hardware
 from hemony.config import DataConfig, EvaluateConfig
 from hemony.datasets import images
 from hemony.datasets.collection import PARTS, Collection, Indices
-from hemony.errors import InputError
+from hemony.errors import InputError, UsageError
 from hemony.metrics import evaluate_logits, mcnemar_exact
 from hemony.preprocessing import Resize
 
@@ -20,8 +21,8 @@ def run(config: EvaluateConfig, folders: list[Path]) -> list[dict[str, Any]]:
     device = hardware.pick_device(config.accelerator)
     bf16 = hardware.use_bf16(config.precision, device)
     loaded = [bundles.load(folder) for folder in folders]
-    if config.report:  # where it cannot be written, that is said before the work
-        Path(config.report).parent.mkdir(parents=True, exist_ok=True)
+    if config.report:
+        check_writable(Path(config.report))
     collection = images.find(config.data)
     for bundle in loaded:
         match_classes(collection, bundle)
@@ -30,18 +31,34 @@ def run(config: EvaluateConfig, folders: list[Path]) -> list[dict[str, Any]]:
     for bundle in loaded:
         part = decoded(collection.keep(mask), bundle, config.data)
         labels = relabelled(part.collection, bundle)
+        if bundle is loaded[0]:
+            for line in part.collection.notes:
+                hardware.log(line)
         logits = evaluation.logits_of(bundle.recogniser, part, device, bf16, config.batch_size)
         judged = evaluate_logits(logits, labels, bundle.labels, bundle.temperature)
         rows.append({**judged.metrics, **evaluation.about(config.data.kind, part_name, bundle.name, bundle.training)})
         right.append(logits.argmax(axis=1) == labels)
         if config.report and bundle is loaded[0]:
             part.collection.labels = labels
-            summary = {"splits": {part_name: counts(labels, bundle.labels)}, "warnings": collection.notes, "decisions": []}
+            notes = part.collection.notes
+            summary = {"splits": {part_name: counts(labels, bundle.labels)}, "warnings": notes, "decisions": []}
             evaluation.write_report(Path(config.report), bundle, judged, logits, part, summary)
             hardware.log(f"report {config.report}")
     if len(loaded) == 2:
         rows.append(comparison(rows, right))
     return rows
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError, before the work, where a report could not be written after it; its folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"report={path} cannot be written: {error.strerror}") from None
+    if path.is_dir():
+        raise UsageError(f"report={path} is a folder; name a file")
 
 
 def comparison(rows: list[dict[str, Any]], right: list[Any]) -> dict[str, Any]:

@@ -31,14 +31,20 @@ def take_format(arguments: list[str], default: str, formats: Iterable[str]) -> t
 def print_rows(rows: list[dict[str, Any]], form: str) -> None:
     """One flat object, or one a row: `json` prints a single row as an object and several as a list."""
     if form == "json":
-        print(json.dumps(rows[0] if len(rows) == 1 else rows, indent=1, ensure_ascii=False, allow_nan=False))
+        print(as_json(rows[0] if len(rows) == 1 else rows, indent=1))
     elif form == "jsonl":
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False, allow_nan=False))
+            print(as_json(row))
     elif form == "csv":
         print(as_csv(rows), end="")
     else:
         print_table(rows)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """JSON as stdout can take it: letters as they are in UTF-8, escaped in an encoding that may lack them."""
+    escape = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    return json.dumps(value, indent=indent, ensure_ascii=escape, allow_nan=False)
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
@@ -66,7 +72,7 @@ class RowWriter:
 
     def write(self, row: dict[str, Any]) -> None:
         if self.form == "jsonl":
-            print(json.dumps(row, ensure_ascii=False, allow_nan=False), flush=True)
+            print(as_json(row), flush=True)
         elif self.form == "csv":
             self._csv.writerow([flat(row.get(column, "")) for column in self.columns])
         elif self.form == "json":
@@ -76,7 +82,7 @@ class RowWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.form == "json" and kind is None:
-            print(json.dumps(self.rows, indent=1, ensure_ascii=False, allow_nan=False))
+            print(as_json(self.rows, indent=1))
 
 
 def flat(value: Any) -> Any:

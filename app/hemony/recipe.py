@@ -28,13 +28,15 @@ from hemony.datasets.collection import Collection
 from hemony.datasets.images import ImageData
 from hemony.datasets.symmetry import mirror_test
 from hemony.errors import InputError
+from hemony.models.torchvision import TorchvisionClassifier
 
-PATIENCE_FLOP = 1e15  # of a whole training: 40 minutes on two fast cores
-PATIENCE_GPU_FLOP = 5e16
+PATIENCE_FLOP = 7e14  # of a whole training: half an hour on two fast cores
+PATIENCE_GPU_FLOP = 5e16  # less than that on a GPU of today
 TRAINING_COST = 3.0  # a step forward and backward, in units of a look forward
 LARGEST_PX = 64  # what the fast CNN is made for
 PRETRAINED_PX = 224  # what torchvision's weights have seen
-LEAST_SATURATION = 4.0  # of 255, mean over an image of largest minus smallest channel; JPEG leaves about 2 in a grey picture
+VIVID = 40  # of 255, largest minus smallest channel of a pixel; JPEG leaves less in a grey picture
+VIVID_SHARE = 0.002  # of an image's pixels, that make it a coloured one: a lamp may be all there is to see
 OWN_SIZE = ("vit_", "maxvit_")  # networks that take images of PRETRAINED_PX only
 SCRATCH_PX = 128  # a larger network on photographs, trained from scratch
 
@@ -74,8 +76,9 @@ def choose_view(recipe: Recipe, collection: Collection) -> View:
     shorter = int(np.median(sizes.min(axis=1)))
     uniform = bool((sizes == sizes[0]).all())
     aspect = sizes[:, 1] / sizes[:, 0]
-    coloured = colour_share(collection)
-    recipe.choose("data", f"{coloured:.0%} of the images show colours", colour=coloured >= 0.05)
+    if recipe.config.data.colour is None:
+        coloured = colour_share(collection)
+        recipe.choose("data", f"{coloured:.0%} of the images show colours", colour=coloured >= 0.05)
     model = recipe.config.model
     largest = LARGEST_PX
     if isinstance(model, TorchvisionConfig):
@@ -110,7 +113,8 @@ def colour_share(collection: Collection) -> float:
     for index in stored[np.linspace(0, len(stored) - 1, min(len(stored), 100)).astype(int)].tolist():
         with contextlib.suppress(InputError):  # a damaged one is named when all are decoded
             pixels = collection.read(index, 3, 32).astype(np.int64)
-            shown.append(float((pixels.max(axis=2) - pixels.min(axis=2)).mean()) > LEAST_SATURATION)
+            vivid = pixels.max(axis=2) - pixels.min(axis=2) > VIVID
+            shown.append(vivid.mean() > VIVID_SHARE)
     return float(np.mean(shown or [True])) * len(stored) / len(collection)
 
 
@@ -127,11 +131,12 @@ def choose_training(recipe: Recipe, images: ImageData) -> None:
     steps_an_epoch = max(1, count // batch)
     if isinstance(config.model, TorchvisionConfig) and config.model.weights:
         recipe.choose("trainer", "pre-trained weights need few passes", max_epochs=int(np.clip(round(2e4 / (count + 500)), 4, 20)))
-    classes = len(images.class_names)
-    patient = patient_epochs(forward_flop(config.model, images.channels, classes, size) * count, config.trainer.accelerator)
-    recipe.choose(
-        "trainer", "enough passes to converge, few enough to wait for", max_epochs=chosen_epochs(count, steps_an_epoch, patient)
-    )
+    if config.trainer.max_epochs is None:
+        flop = forward_flop(config.model, images.channels, len(images.class_names), size) * count
+        most = patient_epochs(flop, config.trainer.accelerator)
+        recipe.choose(
+            "trainer", "enough passes to converge, few enough to wait for", max_epochs=chosen_epochs(count, steps_an_epoch, most)
+        )
     recipe.choose("trainer", "the network is small and the labels may err", label_smoothing=0.1)
     epochs = config.trainer.max_epochs or 1
     steps = epochs * steps_an_epoch // config.trainer.accumulate_batches
@@ -141,10 +146,10 @@ def choose_training(recipe: Recipe, images: ImageData) -> None:
     choose_augmentation(recipe, images)
 
 
-def chosen_epochs(count: int, steps_an_epoch: int, patient: float) -> int:
-    """Epochs by training images: small sets need more passes; never more than `patient`, nor more steps than 12,000, nor under 12."""
+def chosen_epochs(count: int, steps_an_epoch: int, most: float) -> int:
+    """Epochs by training images: small sets need more passes. At most `most` and 12,000 steps, but 12 in any case."""
     wanted = int(np.clip(round(1e6 / (count + 2500)), 12, 300))
-    return max(12, min(wanted, int(patient), max(1, 12_000 // steps_an_epoch)))
+    return max(12, min(wanted, int(most), 12_000 // steps_an_epoch))
 
 
 def patient_epochs(flop: float, accelerator: Accelerator) -> float:
@@ -156,6 +161,8 @@ def patient_epochs(flop: float, accelerator: Accelerator) -> float:
 def forward_flop(model: ModelConfig, channels: int, classes: int, size_px: int) -> float:
     """Floating-point operations of one image's way through the network."""
     network = models.build(model, channels, classes, size_px).eval()
+    if isinstance(network, TorchvisionClassifier):
+        network.check_size(size_px)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros(1, channels, size_px, size_px))
     return float(counter.get_total_flops())

@@ -74,7 +74,7 @@ def render(run: RunReport) -> str:
         headline(run),
         training_curves(run.history),
         confusion(run.evaluation),
-        calibration(run.evaluation),
+        calibration(run.evaluation, given=run.config.get("temperature") is not None),
         mistakes(run.mistakes),
         classes(run.evaluation),
         data_summary(run.data),
@@ -161,12 +161,13 @@ def confused_pairs(evaluation: Evaluation, most: int = 12) -> list[tuple[str, st
     return [(names[r], names[c], int(counts[r, c]), float(counts[r, c] / support[r])) for r, c in places if counts[r, c]]
 
 
-def calibration(evaluation: Evaluation) -> str:
+def calibration(evaluation: Evaluation, given: bool) -> str:
     metrics = evaluation.metrics
+    source = "by the temperature that the configuration gives" if given else "fitted on validation data alone"
     return section(
         "Can its confidence be trusted?",
-        "Of the answers given with 80 % confidence 80 % should be right: bars that end on the dashed line. Temperature scaling, fitted on "
-        f"validation data alone, divides the logits by {metrics['temperature']:.3f}.",
+        "Of the answers given with 80 % confidence 80 % should be right: bars that end on the dashed line. Temperature scaling, "
+        f"{source}, divides the logits by {metrics['temperature']:.3f}.",
         f"<p>before, error {metrics['ece_uncalibrated']:.4f}</p>"
         + charts.reliability_chart(evaluation.reliability_uncalibrated, "Accuracy over confidence before temperature scaling"),
         f"<p>after, error {metrics['ece']:.4f}</p>"

@@ -54,7 +54,8 @@ def check_resume_alone(arguments: list[str]) -> None:
 def train(config: TrainConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train, evaluate on the test part, and write bundle, metrics and report; the metrics are returned.
 
-    `overrides` are those that made the config, for the model card. Raises UsageError before anything is read when the output folder is taken, InputError for unusable data.
+    `overrides` are those that made the config, for the model card. Raises UsageError before anything is read when the output folder
+    is taken, InputError for unusable data.
     """
     if config.resume:
         folder = Path(config.resume)
@@ -72,7 +73,7 @@ def run(config: TrainConfig, folder: Path) -> dict[str, Any]:
     from hemony import fit
     from hemony.callbacks import StopRequest
 
-    with StopRequest() as stop:
+    with StopRequest(folder / RUN) as stop:
         return fit.run(config, folder, stop)
 
 
@@ -87,11 +88,12 @@ def new_folder(config: TrainConfig, overrides: Sequence[str]) -> Path:
             )
     try:
         (folder / RUN).mkdir(parents=True, exist_ok=True)
-        if any((folder / RUN).iterdir()):
+        if any(entry.name != OVERRIDES for entry in (folder / RUN).iterdir()):
             raise UsageError(f"output={folder}: {folder / RUN} holds other files, and a run writes there; name another folder")
         durable.write_json(folder / RUN / OVERRIDES, list(overrides))
         durable.write_json(folder / RUN / CONFIG, plain(config))
     except OSError as error:
+        withdraw(folder)
         raise UsageError(f"output={folder} cannot be written: {error.strerror}") from None
     return folder
 

@@ -28,44 +28,44 @@ def decode(collection: Collection, channels: int, size_px: int, fit: Fit, keep: 
     With `keep=False` each image is decoded to see that it can be, and let go: for sets that are streamed.
     """
     store = cache_folder() / "images" / cache_key(collection, channels, size_px, fit, keep)
-    if collection.cacheable:
-        cached = _load(store, keep)
-        if cached and not any(cached[1]):  # what could not be decoded then may be decoded now
-            return cached
-    count = len(collection)
-    shape = (count, channels, size_px, size_px)
-    pixels = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last) if keep else None
-    errors = [""] * count
-    for index, image in enumerate(decoded(collection, channels, size_px, fit)):
-        if isinstance(image, str):
-            errors[index] = image
-        elif pixels is not None:
+    cached = _load(store, keep) if collection.cacheable else None
+    if cached:
+        pixels, errors = cached
+    else:
+        shape = (len(collection), channels, size_px, size_px)
+        pixels = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last) if keep else None
+        errors = ["not decoded yet"] * len(collection)
+    todo = [index for index, error in enumerate(errors) if error]  # what could not be read the last time may be read now
+    changed = False
+    for index, image in zip(todo, decoded(collection, todo, channels, Resize(size_px, fit)), strict=True):
+        errors[index] = image if isinstance(image, str) else ""
+        changed |= not cached or not errors[index]
+        if pixels is not None and not isinstance(image, str):
             pixels[index] = image
-    if collection.cacheable:
+    if changed and collection.cacheable:
         _store(store, pixels, errors)
     return pixels, errors
 
 
-def decoded(collection: Collection, channels: int, size_px: int, fit: Fit) -> Iterator[Tensor | str]:
-    """In order, each image decoded and resized in a thread pool, or the line that says why it cannot be."""
-    resize = Resize(size_px, fit)
+def decoded(collection: Collection, chosen: list[int], channels: int, resize: Resize) -> Iterator[Tensor | str]:
+    """In order, each chosen image decoded and resized in a thread pool, or the line that says why it cannot be."""
 
     def one(index: int) -> Tensor | str:
         try:
-            image: Tensor = resize(torch.from_numpy(collection.read(index, channels, size_px)))
+            image: Tensor = resize(torch.from_numpy(collection.read(index, channels, resize.size_px)))
         except InputError as error:
             return str(error)
         return image
 
     block = 2048  # results wait in memory until their turn: not more than these
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(collection), block):
-            yield from pool.map(one, range(start, min(start + block, len(collection))))
-            if len(collection) > block and collection.cacheable and sys.stderr.isatty():
-                done = min(start + block, len(collection))
+        for start in range(0, len(chosen), block):
+            yield from pool.map(one, chosen[start : start + block])
+            if len(chosen) > block and collection.cacheable and sys.stderr.isatty():
+                done = min(start + block, len(chosen))
                 print(
-                    f"\rdecoding {done:,} of {len(collection):,} images",
-                    end="\n" if done == len(collection) else "",
+                    f"\rdecoding {done:,} of {len(chosen):,} images",
+                    end="\n" if done == len(chosen) else "",
                     file=sys.stderr,
                 )
 
@@ -89,11 +89,18 @@ def _store(store: Path, pixels: Tensor | None, errors: list[str]) -> None:
     """Best effort: a full disk must not stop a training that has all it needs in memory."""
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        for outdated in store.parent.glob(f"{store.name.partition('-')[0]}-*"):  # of the same folder before it changed
-            outdated.unlink(missing_ok=True)
+        forget(store)
         if pixels is not None:
             with durable.replacing(store.with_suffix(".npy")) as file:
                 np.save(file, pixels.permute(0, 2, 3, 1).numpy(), allow_pickle=False)
         durable.write_bytes(store.with_suffix(".json"), json.dumps(errors).encode())
     except OSError as error:
         print(f"warning: the decoded images are not cached in {store.parent}: {error.strerror}", file=sys.stderr)
+
+
+def forget(store: Path) -> None:
+    """Of what was decoded in the same way from the same folder, keep the newest beside `store`: an evaluation reads a part of it."""
+    family = store.parent.glob(f"{store.name.partition('-')[0]}-*.json")
+    for outdated in sorted(family, key=lambda path: path.stat().st_mtime, reverse=True)[1:]:
+        for suffix in (".json", ".npy"):
+            outdated.with_suffix(suffix).unlink(missing_ok=True)

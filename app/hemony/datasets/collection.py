@@ -59,17 +59,21 @@ class Collection:
         )
 
 
-def unreadable_notes(errors: list[str], total: int, root: str, max_share: float) -> list[str]:
-    """A line for files that are skipped because they cannot be read.
-
-    Raises InputError when they are more than `max_share` of `total`, or all.
-    """
-    if not errors:
-        return []
-    named = "; ".join(errors[:3]) + (f"; and {len(errors) - 3} more" if len(errors) > 3 else "")
-    if len(errors) > max_share * total or len(errors) == total:
+def check_unreadable(errors: list[str], total: int, root: str, max_share: float) -> None:
+    """Raise InputError when the errors, a line a file, are more than `max_share` of `total` files, or all."""
+    if errors and len(errors) == total:
+        raise InputError(f"none of the {total} files under {root} can be read: {first_of(errors)}")
+    if len(errors) > max_share * total:
         raise InputError(
             f"{len(errors)} of {total} files under {root} cannot be read, more than data.max_unreadable_share={max_share:g} "
-            f"allows: {named}"
+            f"allows: {first_of(errors)}"
         )
-    return [f"{len(errors)} of {total} files cannot be read and are skipped: {named}"]
+
+
+def skipped(errors: list[str], total: int) -> list[str]:
+    """A line about the files that are skipped, where there are any."""
+    return [f"{len(errors)} of {total} files cannot be read and are skipped: {first_of(errors)}"] if errors else []
+
+
+def first_of(errors: list[str]) -> str:
+    return "; ".join(errors[:3]) + (f"; and {len(errors) - 3} more" if len(errors) > 3 else "")

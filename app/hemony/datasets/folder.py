@@ -42,11 +42,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hemony"
 
 
-def is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; one from an old ZIP file may not."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
 def subfolders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
 
@@ -66,15 +61,20 @@ def class_folders(root: Path) -> list[tuple[int, str, Path]]:
             raise InputError(
                 f"{root} holds parts ({', '.join(top.name for top in parts)}) and also {', '.join(stray)}: move it away"
             )
-        return [(part, folder.name, folder) for top, part in parts.items() for folder in subfolders(top)]
+        return named([(part, folder) for top, part in parts.items() for folder in subfolders(top)])
     if not tops:
         raise InputError(f"{root} holds no folders; put the pictures of each class into a folder of the class's name")
     if len(parts) == len(tops):
         raise InputError(f"{root} holds {' and '.join(top.name for top in tops)}, but no train: there is nothing to learn from")
-    for top in tops:
-        if not top.name.isprintable() or not is_text(top.name):
-            raise InputError(f"{media.shown(top)}: the folder's name is not text, and it would be the class's; rename it")
-    return [(UNASSIGNED, folder.name, folder) for folder in tops]
+    return named([(UNASSIGNED, folder) for folder in tops])
+
+
+def named(folders: list[tuple[int, Path]]) -> list[tuple[int, str, Path]]:
+    """The folders with the names of their classes. Raises InputError for a name that cannot be written down as text."""
+    for _, folder in folders:
+        if any("\ud800" <= character <= "\udfff" for character in folder.name):  # bytes that are not UTF-8, from an old ZIP file
+            raise InputError(f"{media.shown(folder)}: the folder's name is not text, and it would be the class's; rename it")
+    return [(part, folder.name, folder) for part, folder in folders]
 
 
 def scan_folder(root: Path) -> Collection:
@@ -125,7 +125,7 @@ def scan_folder(root: Path) -> Collection:
 
 def of_suffixes(counts: Counter[str]) -> str:
     """` (90 .heic, 2 .txt)`; nothing where there are none."""
-    named = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in counts.most_common(5))
+    named = ", ".join(f"{count:,} {media.shown(suffix) or 'without suffix'}" for suffix, count in counts.most_common(5))
     return f" ({named})" if named else ""
 
 

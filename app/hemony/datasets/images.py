@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hemony.config import DataConfig, Fit
 from hemony.datasets.cache import decode
-from hemony.datasets.collection import PARTS, Collection, unreadable_notes
+from hemony.datasets.collection import PARTS, Collection, check_unreadable, skipped
 from hemony.datasets.folder import scan_folder
 from hemony.datasets.named import digits, named
 from hemony.datasets.split import assign_parts, duplicate_notes
@@ -90,9 +90,8 @@ def find(config: DataConfig) -> Collection:
     else:
         collection = named(config)
     total = len(collection) + len(collection.unreadable)
-    unreadable_notes(
-        collection.unreadable, total, collection.root, config.max_unreadable_share
-    )  # noted after decoding, with the rest
+    check_unreadable(collection.unreadable, total, collection.root, config.max_unreadable_share)
+    collection.notes += skipped(collection.unreadable, total)
     return collection
 
 
@@ -104,9 +103,10 @@ def decode_collection(
     pixels, errors = decode(collection, channels, size_px, fit, keep=resident)
     readable = np.array([not error for error in errors])
     kept = collection.keep(readable)
-    unreadable = [*collection.unreadable, *(error for error in errors if error)]
+    damaged = [error for error in errors if error]
     total = len(collection) + len(collection.unreadable)
-    kept.notes += unreadable_notes(unreadable, total, collection.root, config.max_unreadable_share)
+    check_unreadable([*collection.unreadable, *damaged], total, collection.root, config.max_unreadable_share)
+    kept.notes += skipped(damaged, total)
     if not resident:
         kept.notes.append(
             f"{len(kept):,} images of {size_px} pixels pass data.memory_budget_gib={config.memory_budget_gib:g}: "

@@ -46,7 +46,7 @@ class TrainingBatches:
         self.labels = part.labels.to(device)
         self.flip_bits = torch.rand(len(part), generator=generator(seed, "flip")).to(device) < 0.5
         self.store, self.places = part.store, part.places
-        if part.store is not None and device.type != "cpu":  # there only what is trained on has to fit
+        if part.store is not None and device.type != "cpu":  # not the other parts
             self.store, self.places = part.store[part.places].to(device), torch.arange(len(part), device=device)
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from hemony.config import DataConfig
 from hemony.datasets.collection import PARTS, TEST, TRAIN, UNASSIGNED, VALIDATION, Collection, Digests, Indices
 from hemony.errors import InputError
+from hemony.media import shown
 
 
 def assign_parts(collection: Collection, config: DataConfig) -> Indices:
@@ -84,11 +85,11 @@ def duplicate_notes(collection: Collection, parts: Indices) -> list[str]:
     groups = [group for group in np.split(order, starts[1:]) if len(group) > 1]
     across = [group for group in groups if len(set(parts[group].tolist())) > 1]
     if across:
-        first = " = ".join(collection.names[index] for index in across[0][:2])
+        first = " = ".join(shown(collection.names[index]) for index in across[0][:2])
         notes.append(f"{len(across)} exact duplicates lie in more than one part, for example {first}")
     clashing = [group for group in groups if len(set(collection.labels[group].tolist())) > 1]
     if clashing:
-        first = " = ".join(collection.names[index] for index in clashing[0][:2])
+        first = " = ".join(shown(collection.names[index]) for index in clashing[0][:2])
         notes.append(f"{len(clashing)} exact duplicates bear different labels, for example {first}")
     if groups and not across:
         extra = sum(len(group) - 1 for group in groups)

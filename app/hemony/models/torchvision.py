@@ -1,7 +1,6 @@
 """Any classifier of torchvision, from scratch or pre-trained, with a new head."""
 
 import difflib
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,9 @@ class TorchvisionClassifier(nn.Module):
         self.name = name
         self.channels = channels
         self.loaded: frozenset[str] = frozenset()  # parameters that `load_pretrained` has set; the others are fresh
-        self.net = models.get_model(name, weights=None, num_classes=classes)
+        # the auxiliary classifiers of 2014 need large images and train nothing that batch norm does not
+        old = {"aux_logits": False, "init_weights": True} if name in ("inception_v3", "googlenet") else {}
+        self.net = models.get_model(name, weights=None, num_classes=classes, **old)
         if small_stem:
             self._shrink_stem()
 
@@ -40,8 +41,7 @@ class TorchvisionClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.channels == 1:
             images = images.expand(-1, 3, -1, -1)
-        outputs: Any = self.net(images)
-        logits: Tensor = getattr(outputs, "logits", outputs)  # Inception and GoogLeNet return more while training
+        logits: Tensor = self.net(images)
         return logits
 
     def check_size(self, size_px: int) -> None:
