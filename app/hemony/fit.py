@@ -51,7 +51,7 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     steps = -(-len(batches) // config.trainer.accumulate_batches)
     pretrained, frozen_batches = transfer(config, recogniser, batches)
     module = Classifier(recogniser, rules.build(config.rule), config, steps, pretrained, frozen_batches)
-    every = validation_interval(config, data, batches)
+    every = epochs_to_validation(config, data) * batches.epoch_batches
     history = History(batches.epoch_batches, whitening_s)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
     if config.trainer.early_stopping_epochs:
@@ -102,10 +102,8 @@ def check_same_data(record: Path, contents: dict[str, str]) -> None:
 
 
 def check_early_stopping(config: TrainConfig, data: images.ImageData) -> None:
-    trainer = config.trainer
-    if trainer.early_stopping_epochs and not (
-        len(data.validation) and 0 < (trainer.validate_every_epochs or 0) <= (trainer.max_epochs or 0)
-    ):
+    """Raise UsageError where there would be nothing by which to stop early."""
+    if config.trainer.early_stopping_epochs and not epochs_to_validation(config, data):
         raise UsageError(
             "trainer.early_stopping_epochs needs a validation part (data.validation_share above 0) and "
             "trainer.validate_every_epochs from 1 to trainer.max_epochs"
@@ -164,10 +162,10 @@ def training_batches(
     )
 
 
-def validation_interval(config: TrainConfig, data: images.ImageData, batches: TrainingBatches) -> int:
-    """Batches from one validation to the next; 0 for none while training."""
+def epochs_to_validation(config: TrainConfig, data: images.ImageData) -> int:
+    """Epochs from one validation to the next; 0 for none while training."""
     every = config.trainer.validate_every_epochs or 0
-    return every * batches.epoch_batches if len(data.validation) and every <= batches.epochs else 0
+    return every if len(data.validation) and every <= (config.trainer.max_epochs or 0) else 0
 
 
 def fit(
@@ -181,7 +179,7 @@ def fit(
 ) -> None:
     """Lightning's part: one pass over all batches of all epochs, so that a resumed run is always in the middle of it."""
     settings = config.trainer
-    every = validation_interval(config, data, batches)
+    every = epochs_to_validation(config, data) * batches.epoch_batches
     run_folder = folder / "run"
     if config.trainer.channels_last:
         module.to(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from hemony import bundle as bundles
 from hemony import evaluation, hardware
@@ -119,7 +120,7 @@ def decoded(collection: Collection, bundle: bundles.Bundle, config: DataConfig) 
     preprocessing = bundle.preprocessing
     resize = Resize(preprocessing.size_px, preprocessing.fit)
     kept, pixels = images.decode_collection(collection, config, preprocessing.channels, preprocessing.size_px, preprocessing.fit)
-    return images.select(kept, pixels, np.ones(len(kept), dtype=bool), preprocessing.channels, resize)
+    return images.ImagePart(kept, preprocessing.channels, resize, pixels, torch.arange(len(kept)))
 
 
 def counts(labels: Indices, class_names: list[str]) -> dict[str, int]:

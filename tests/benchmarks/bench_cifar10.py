@@ -3,7 +3,8 @@
 python -m tests.benchmarks.bench_cifar10 [FOLDER] [RECIPE ...]    about two hours on two cores; a stopped one goes on where it was
 
 Training time is that of all optimiser steps, with augmentation, whitening and averaging, without decoding and the final test; a
-stopped run adds up its pieces. `x loop` is that time in units of a plain loop of convolutions that runs before and after: 10^12 operations of it.
+stopped run adds up its pieces. `x loop` is that time in units of a plain loop of convolutions that runs before and after: 10^12
+operations of it.
 """
 
 import sys

@@ -52,10 +52,9 @@ def decoded(collection: Collection, chosen: list[int], channels: int, resize: Re
 
     def one(index: int) -> Tensor | str:
         try:
-            image: Tensor = resize(torch.from_numpy(collection.read(index, channels, resize.size_px)))
+            return resized(collection, index, channels, resize)
         except InputError as error:
             return str(error)
-        return image
 
     block = 2048  # results wait in memory until their turn: not more than these
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -68,6 +67,12 @@ def decoded(collection: Collection, chosen: list[int], channels: int, resize: Re
                     end="\n" if done == len(chosen) else "",
                     file=sys.stderr,
                 )
+
+
+def resized(collection: Collection, index: int, channels: int, resize: Resize) -> Tensor:
+    """One image, uint8 (channels, size_px, size_px). Raises InputError for one that cannot be decoded."""
+    image: Tensor = resize(torch.from_numpy(collection.read(index, channels, resize.size_px)))
+    return image
 
 
 def cache_key(collection: Collection, channels: int, size_px: int, fit: Fit, keep: bool) -> str:

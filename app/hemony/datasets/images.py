@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hemony.config import DataConfig, Fit
-from hemony.datasets.cache import decode
+from hemony.datasets.cache import decode, resized
 from hemony.datasets.collection import PARTS, Collection, check_unreadable, skipped
 from hemony.datasets.folder import scan_folder
 from hemony.datasets.named import digits, named
@@ -43,9 +43,7 @@ class ImagePart:
             return self.store[self.places[positions]]
 
         def decoded(position: int) -> Tensor:
-            image = self.collection.read(position, self.channels, self.resize.size_px)
-            resized: Tensor = self.resize(torch.from_numpy(image))
-            return resized
+            return resized(self.collection, position, self.channels, self.resize)
 
         if threads == 1:
             return torch.stack([decoded(position) for position in positions.tolist()])
