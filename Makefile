@@ -5,7 +5,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
 BIN := $(VENV)/bin
 READY := $(VENV)/.hemony-installed
-DEMO ?= checkpoints/demo-digits
+DEMO ?= checkpoints/demo
 
 .PHONY: help venv demo test check bench clean
 
@@ -22,13 +22,16 @@ $(READY): pyproject.toml constraints.txt
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,track]'
 	touch "$(READY)"
 
-demo: $(READY) ## train on scanned digits, evaluate, classify a few scans that were held out
-	rm -rf "$(DEMO)"
-	"$(BIN)/hemony" train experiment=digits output="$(DEMO)"
-	"$(BIN)/hemony" evaluate "$(DEMO)"
-	"$(BIN)/python" -m hemony.datasets.samples "$(DEMO)" "$(DEMO)/run/scans"
-	"$(BIN)/hemony" classify "$(DEMO)" "$(DEMO)/run/scans"
-	@echo "The report, to be opened in a browser: $(DEMO)/run/report.html"
+demo: $(READY) ## train on scanned digits and on bells, evaluate, classify a few that were held out
+	rm -rf "$(DEMO)-digits" "$(DEMO)-bells"
+	"$(BIN)/hemony" train experiment=digits output="$(DEMO)-digits"
+	"$(BIN)/hemony" evaluate "$(DEMO)-digits"
+	"$(BIN)/python" -m hemony.datasets.samples "$(DEMO)-digits" "$(DEMO)-digits/run/scans"
+	"$(BIN)/hemony" classify "$(DEMO)-digits" "$(DEMO)-digits/run/scans"
+	"$(BIN)/hemony" train experiment=bell_types trainer.max_epochs=4 output="$(DEMO)-bells"
+	"$(BIN)/python" -m hemony.datasets.samples "$(DEMO)-bells" "$(DEMO)-bells/run/clips"
+	"$(BIN)/hemony" classify "$(DEMO)-bells" "$(DEMO)-bells/run/clips"
+	@echo "The reports, to be opened in a browser: $(DEMO)-digits/run/report.html $(DEMO)-bells/run/report.html"
 
 check: $(READY) ## lint, format and types
 	"$(BIN)/ruff" check .
@@ -42,5 +45,5 @@ bench: $(READY) ## speed and accuracy, side by side with what one would use inst
 	for script in tests/benchmarks/bench_*.py; do "$(BIN)/python" -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
 
 clean: ## remove the environment, caches and demo runs; checkpoints of your own stay
-	rm -rf "$(VENV)" "$(DEMO)" build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" "$(DEMO)-digits" "$(DEMO)-bells" build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

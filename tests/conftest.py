@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 SHAPES = ("bar", "disc", "ring")
@@ -56,6 +57,36 @@ def hemony(*arguments: object, **options: object) -> subprocess.CompletedProcess
     """The command in a process of its own."""
     command = [sys.executable, "-m", "hemony", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def tone(hz: float, seconds: float, draw: np.random.Generator, rate_hz: int = 8_000) -> np.ndarray:
+    """A tone in a little noise, int16 (samples,); noise alone at 0 Hz."""
+    times = np.arange(round(seconds * rate_hz)) / rate_hz
+    wave = np.sin(2 * np.pi * hz * times + draw.uniform(0, 6)) * 0.3 * (hz > 0) + draw.normal(
+        0, 0.1 if hz == 0 else 0.01, len(times)
+    )
+    return np.rint(np.clip(wave, -1, 1) * 32767).astype(np.int16)
+
+
+TONES_HZ = {"high": (1_200.0, 1_800.0), "hiss": (0.0, 0.0), "low": (250.0, 400.0)}
+
+
+@pytest.fixture(scope="session")
+def tones_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, object]]:
+    """A bundle trained by the command on a folder of tones: (bundle, folder, metrics that the command printed)."""
+    base = tmp_path_factory.mktemp("session")
+    draw = np.random.default_rng(2)
+    for label, (low_hz, high_hz) in TONES_HZ.items():
+        (base / "tones" / label).mkdir(parents=True)
+        for index in range(30):
+            samples = tone(draw.uniform(low_hz, high_hz), draw.uniform(0.3, 0.5), draw)
+            soundfile.write(base / "tones" / label / f"{index:02d}.wav", samples, 8_000)
+    finished = hemony(
+        "train", "data=audio_folder", f"data.root={base / 'tones'}", f"output={base / 'bundle'}", "model=spectrogram", "model.width=0.25",
+        "trainer.max_epochs=12", "trainer.batch_size=16", "data.validation_share=0.2", "--format", "json",
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    return base / "bundle", base / "tones", json.loads(finished.stdout)
 
 
 @pytest.fixture(scope="session")

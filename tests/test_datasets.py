@@ -11,23 +11,26 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hemony import media
-from hemony.config import AugmentConfig, CIFAR10Config, DigitsConfig, Fit, Flip, ImageFolderConfig, MNISTConfig
-from hemony.datasets import augment, folder, images, symmetry
-from hemony.datasets.augment import Augment
-from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, VALIDATION, Collection
-from hemony.datasets.folder import scan_folder
+from hemony import domains
+from hemony.config import CIFAR10Config, DigitsConfig, Fit, Flip, ImageAugmentConfig, ImageFolderConfig, MNISTConfig
+from hemony.datasets import folder, image_augment, mixing, symmetry
+from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, VALIDATION, ImageCollection
+from hemony.datasets.image_augment import ImageAugment
+from hemony.datasets.images import scan_folder
+from hemony.datasets.parts import Data, Part, build, decode_collection
 from hemony.datasets.resident import PlainBatches, TrainingBatches
 from hemony.datasets.seeding import generator
 from hemony.datasets.split import assign_parts, duplicate_notes
 from hemony.errors import InputError
+from hemony.media import image
+from hemony.preprocessing import ImageView
 
 Make = Callable[..., Path]
 
 
-def built(root: Path, **settings: object) -> images.ImageData:
+def built(root: Path, **settings: object) -> Data:
     config = ImageFolderConfig(root=str(root), **settings)  # type: ignore[arg-type]
-    return images.build(images.find(config), config, 3, 16, Fit.stretch)
+    return build(domains.find(config), config, ImageView(3, 16, Fit.stretch))
 
 
 # ------------------------------------------------------------------------------------------------------------ layouts
@@ -151,14 +154,14 @@ def test_a_part_of_a_folder_is_not_blamed_for_the_unreadable_files_of_the_others
     for shape in ("disc", "ring"):
         (root / shape / "000.png").write_bytes(b"not a picture")
     config = ImageFolderConfig(root=str(root), max_unreadable_share=0.05)
-    collection = images.find(config)
+    collection = domains.find(config)
     few = collection.keep(np.arange(len(collection)) < 10)
     for _ in range(2):  # whoever reads first leaves nothing behind for the next
-        kept, _ = images.decode_collection(few, config, 3, 16, Fit.stretch)
+        kept, _ = decode_collection(few, config, ImageView(3, 16, Fit.stretch))
         assert len(kept) == 10
         assert ["2 of 60 files" in note for note in kept.notes] == [True]
     with pytest.raises(InputError, match=r"2 of 60 files .* more than data.max_unreadable_share=0.02"):
-        images.find(ImageFolderConfig(root=str(root)))
+        domains.find(ImageFolderConfig(root=str(root)))
 
 
 def test_a_folder_without_a_readable_picture_is_refused(shapes_folder: Make) -> None:
@@ -166,7 +169,7 @@ def test_a_folder_without_a_readable_picture_is_refused(shapes_folder: Make) -> 
     for path in root.rglob("*.png"):
         path.write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(InputError, match="none of the 9 files"):
-        images.find(ImageFolderConfig(root=str(root), max_unreadable_share=1.0))
+        domains.find(ImageFolderConfig(root=str(root), max_unreadable_share=1.0))
 
 
 def test_what_is_no_image_is_counted_by_suffix(shapes_folder: Make) -> None:
@@ -187,7 +190,7 @@ def test_an_unreadable_file_is_read_again_the_next_time(shapes_folder: Make, mon
         raise InputError("not now")
 
     with monkeypatch.context() as patch:
-        patch.setattr(media, "probe_image", fail)
+        patch.setattr(image, "probe_image", fail)
         with pytest.raises(InputError):
             built(root)
     assert sum(map(len, built(root).parts.values())) == 60
@@ -205,7 +208,10 @@ def test_copies_stay_in_one_part_and_leaks_are_reported(shapes_folder: Make) -> 
     leaky = shapes_folder(each=20, parts=("train", "test"), name="leaky")
     (leaky / "test" / "disc" / "leak.png").write_bytes((leaky / "train" / "disc" / "000.png").read_bytes())
     (leaky / "train" / "ring" / "clash.png").write_bytes((leaky / "train" / "bar" / "000.png").read_bytes())
-    notes = built(leaky).notes
+    apart = built(leaky)
+    assert not any("leak" in name for part in apart.parts.values() for name in part.collection.names)
+    assert len(apart.test) == 60
+    notes = apart.notes
     assert any("1 exact duplicates lie in more than one part" in line and "leak.png" in line for line in notes)
     assert any("1 exact duplicates bear different labels" in line and "clash.png" in line for line in notes)
 
@@ -220,7 +226,7 @@ def test_imbalance_is_said(shapes_folder: Make) -> None:
 # ---------------------------------------------------------------------------------------------------------- the cache
 
 
-def everything(part: images.ImagePart) -> torch.Tensor:
+def everything(part: Part) -> torch.Tensor:
     return part.batch(torch.arange(len(part)), threads=2)
 
 
@@ -232,8 +238,8 @@ def test_files_are_decoded_once_and_again_only_when_they_change(shapes_folder: M
         raise AssertionError("decoded again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(media, "read_image", refuse)
-        patch.setattr(media, "probe_image", refuse)
+        patch.setattr(image, "read_image", refuse)
+        patch.setattr(image, "probe_image", refuse)
         second = built(root)
     assert torch.equal(everything(first.train), everything(second.train))
     time.sleep(0.01)
@@ -243,7 +249,7 @@ def test_files_are_decoded_once_and_again_only_when_they_change(shapes_folder: M
         time.sleep(0.01)
         Image.fromarray(np.full((16, 16, 3), shade, dtype=np.uint8)).save(root / "disc" / "000.png")
         built(root)
-    assert len(list((folder.cache_folder() / "images").glob("*.npy"))) == 2, (
+    assert len(list((folder.cache_folder() / "decoded").glob("*.npy"))) == 2, (
         "what was decoded before the folder changed is not kept"
     )
 
@@ -253,7 +259,7 @@ def test_a_damaged_image_is_tried_again_and_the_others_are_not(shapes_folder: Ma
     path = root / "ring" / "000.png"
     whole = path.read_bytes()
     path.write_bytes(whole[:-200])  # its header is fine
-    read, reads = media.read_image, []
+    read, reads = image.read_image, []
 
     def count(*arguments: object) -> object:
         reads.append(arguments)
@@ -262,7 +268,7 @@ def test_a_damaged_image_is_tried_again_and_the_others_are_not(shapes_folder: Ma
     for expected in (60, 1, 1):
         reads.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(media, "read_image", count)
+            patch.setattr(image, "read_image", count)
             assert len(built(root, max_unreadable_share=0.05, colour=True).train) > 0
         assert len(reads) == expected
 
@@ -280,10 +286,8 @@ def test_a_set_beyond_the_memory_budget_is_streamed_and_gives_the_same_batches(s
     assert torch.equal(*plain)
 
 
-def batches_of(
-    data: images.ImageData, start: int = 0, seed: int = 3, workers: int = 0
-) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
-    config = AugmentConfig(
+def batches_of(data: Data, start: int = 0, seed: int = 3, workers: int = 0) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
+    config = ImageAugmentConfig(
         flip=Flip.alternating,
         shift_px=2,
         rotate_degrees=5.0,
@@ -293,7 +297,8 @@ def batches_of(
         colour_share=0.2,
         small_px=12,
     )
-    found = TrainingBatches(data.train, 4, 3, seed, Augment(config, 3, (0.5,) * 3), torch.device("cpu"), workers)
+    flip_bits = torch.arange(len(data.train)) % 2 == 0
+    found = TrainingBatches(data.train, 4, 3, seed, ImageAugment(config, 3, (0.5,) * 3, flip_bits), torch.device("cpu"), workers)
     found.load_state_dict({"step": start})
     return list(found)
 
@@ -320,17 +325,19 @@ def ramp(count: int = 4, size: int = 8) -> torch.Tensor:
 
 def test_without_shift_and_flip_nothing_changes() -> None:
     images_in = ramp()
-    assert torch.equal(augment.crop_and_flip(images_in, 0, torch.zeros(4, dtype=torch.bool), generator(0, "x")), images_in)
-    assert torch.equal(augment.crop_and_flip(images_in, 0, torch.ones(4, dtype=torch.bool), generator(0, "x")), images_in.flip(-1))
+    assert torch.equal(image_augment.crop_and_flip(images_in, 0, torch.zeros(4, dtype=torch.bool), generator(0, "x")), images_in)
+    assert torch.equal(
+        image_augment.crop_and_flip(images_in, 0, torch.ones(4, dtype=torch.bool), generator(0, "x")), images_in.flip(-1)
+    )
 
 
 def test_a_shift_is_a_crop_of_the_reflected_image() -> None:
     images_in = ramp(count=64)
     padded = torch.nn.functional.pad(images_in.float(), (2, 2, 2, 2), mode="reflect").to(torch.uint8)
-    moved = augment.crop_and_flip(images_in, 2, torch.zeros(64, dtype=torch.bool), generator(0, "x"))
+    moved = image_augment.crop_and_flip(images_in, 2, torch.zeros(64, dtype=torch.bool), generator(0, "x"))
     places = set()
-    for image, wide in zip(moved, padded, strict=True):
-        fits = [(y, x) for y in range(5) for x in range(5) if torch.equal(image, wide[:, y : y + 8, x : x + 8])]
+    for shown, wide in zip(moved, padded, strict=True):
+        fits = [(y, x) for y in range(5) for x in range(5) if torch.equal(shown, wide[:, y : y + 8, x : x + 8])]
         assert fits
         places.add(fits[0])
     assert len(places) > 15  # of 25
@@ -338,18 +345,18 @@ def test_a_shift_is_a_crop_of_the_reflected_image() -> None:
 
 def test_alternating_flips_show_both_sides_in_two_epochs() -> None:
     bits = torch.tensor([True, False, True])
-    assert torch.equal(augment.mirrored(Flip.alternating, bits, 0), ~augment.mirrored(Flip.alternating, bits, 1))
-    assert not augment.mirrored(Flip.none, bits, 0).any()
+    assert torch.equal(image_augment.mirrored(Flip.alternating, bits, 0), ~image_augment.mirrored(Flip.alternating, bits, 1))
+    assert not image_augment.mirrored(Flip.none, bits, 0).any()
 
 
 def test_cutout_blanks_one_square() -> None:
-    blanked = augment.cut_out(torch.full((50, 3, 16, 16), 9.0), 6, torch.full((3, 1, 1), 77.0), generator(0, "x"))
+    blanked = image_augment.cut_out(torch.full((50, 3, 16, 16), 9.0), 6, torch.full((3, 1, 1), 77.0), generator(0, "x"))
     holes = (blanked == 77).all(dim=1).sum(dim=(1, 2))
     assert int(holes.max()) == 36
     assert int(holes.min()) >= 9  # at a corner
 
 
-@pytest.mark.parametrize("mix", [augment.mixup, augment.cutmix])
+@pytest.mark.parametrize("mix", [mixing.mixup, image_augment.cutmix])
 def test_mixed_targets_are_shares_that_match_the_pixels(mix: Callable[..., tuple[torch.Tensor, torch.Tensor]]) -> None:
     classes = torch.arange(8)
     images_in = (classes * 30.0)[:, None, None, None].expand(8, 3, 16, 16)
@@ -362,13 +369,13 @@ def test_mixed_targets_are_shares_that_match_the_pixels(mix: Callable[..., tuple
 
 def test_turning_by_nothing_is_no_change_and_scaling_keeps_the_centre() -> None:
     images_in = ramp().float()
-    assert torch.allclose(augment.rotate_and_scale(images_in, 0.0, 0.0, generator(0, "x")), images_in, atol=1e-3)
+    assert torch.allclose(image_augment.rotate_and_scale(images_in, 0.0, 0.0, generator(0, "x")), images_in, atol=1e-3)
     flat = torch.full((4, 1, 8, 8), 100.0)
-    assert torch.allclose(augment.rotate_and_scale(flat, 45.0, 0.3, generator(0, "x")), flat, atol=1e-3)
+    assert torch.allclose(image_augment.rotate_and_scale(flat, 45.0, 0.3, generator(0, "x")), flat, atol=1e-3)
 
 
 def test_beta_draws_have_the_right_spread() -> None:
-    draws = np.array([augment.mixing_share(0.5, generator(0, "beta", step)) for step in range(2000)])
+    draws = np.array([mixing.mixing_share(0.5, generator(0, "beta", step)) for step in range(2000)])
     assert abs(draws.mean() - 0.5) < 0.03
     assert abs(draws.var() - 1 / (4 * (2 * 0.5 + 1))) < 0.01  # the variance of Beta(a, a) is 1 / (4 (2a + 1))
 
@@ -377,8 +384,8 @@ def test_beta_draws_have_the_right_spread() -> None:
 
 
 def test_the_mirror_test_sees_that_digits_have_a_side_and_that_shapes_have_none(shapes_folder: Make) -> None:
-    collection = images.find(DigitsConfig())
-    data = images.build(collection, DigitsConfig(), 1, 8, Fit.stretch)
+    collection = domains.find(DigitsConfig())
+    data = build(collection, DigitsConfig(), ImageView(1, 8, Fit.stretch))
     assert not symmetry.mirror_test(data.train, 0)[0]
     assert symmetry.mirror_test(built(shapes_folder(each=100)).train, 0)[0]
 
@@ -394,18 +401,20 @@ def test_colour_pictures_are_mirrored_unless_that_does_harm_and_grey_ones_only_w
         path.unlink()
     config = ImageFolderConfig(root=str(root))
     for channels in (1, 3):
-        sided = images.build(images.find(config), config, channels, 16, Fit.stretch)
+        sided = build(domains.find(config), config, ImageView(channels, 16, Fit.stretch))
         assert not symmetry.mirror_test(sided.train, 0)[0]
     few = ImageFolderConfig(root=str(shapes_folder(each=6, name="few")))
     for channels in (1, 3):  # too few to tell
-        assert symmetry.mirror_test(images.build(images.find(few), few, channels, 16, Fit.stretch).train, 0)[0] is (channels == 3)
+        assert symmetry.mirror_test(build(domains.find(few), few, ImageView(channels, 16, Fit.stretch)).train, 0)[0] is (
+            channels == 3
+        )
 
 
 # --------------------------------------------------------------------------------------------------------- named sets
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
-    collection = images.find(DigitsConfig())
+    collection = domains.find(DigitsConfig())
     scans = load_digits()
     assert len(collection) == 1797
     assert np.array_equal(collection.labels, scans.target)
@@ -415,10 +424,10 @@ def test_digits_are_those_of_scikit_learn() -> None:
 def test_a_named_set_is_found_as_class_folders(shapes_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = shapes_folder(parts=("train", "test"), name="data/cifar10")
     monkeypatch.setenv("HEMONY_DATA", str(root.parent))
-    assert images.find(CIFAR10Config()).class_names == ["bar", "disc", "ring"]
+    assert domains.find(CIFAR10Config()).class_names == ["bar", "disc", "ring"]
     monkeypatch.delenv("HEMONY_DATA")
     monkeypatch.chdir(root.parent.parent)
-    assert len(images.find(CIFAR10Config())) == 120
+    assert len(domains.find(CIFAR10Config())) == 120
 
 
 def test_a_named_set_that_is_not_there_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +442,7 @@ def test_a_named_set_that_is_not_there_names_the_folder(tmp_path: Path, monkeypa
     monkeypatch.setattr(mnist, "download_and_extract_archive", offline)
     root = tmp_path / "mnist"
     with pytest.raises(InputError, match="put train/CLASS") as caught:
-        images.find(MNISTConfig(root=str(root)))
+        domains.find(MNISTConfig(root=str(root)))
     assert str(root) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -441,9 +450,9 @@ def test_a_named_set_that_is_not_there_names_the_folder(tmp_path: Path, monkeypa
 # ------------------------------------------------------------------------------------------------------ split details
 
 
-def collection_of(labels: list[int], given: int = UNASSIGNED) -> Collection:
+def collection_of(labels: list[int], given: int = UNASSIGNED) -> ImageCollection:
     count = len(labels)
-    return Collection(
+    return ImageCollection(
         class_names=[str(label) for label in sorted(set(labels))],
         names=[str(index) for index in range(count)],
         labels=np.array(labels),

@@ -44,6 +44,7 @@ BROKEN = {
     "a GPU that the wheel does not support": (
         facts(driver="580.1", gpu_seen=True, gpu_architecture="sm_61", architectures=("sm_75", "sm_90", "compute_120")), "gpu", "sm_61", "trainer=cpu",
     ),
+    "a libsndfile without MP3": (facts(audio_formats=("WAV", "FLAC", "OGG", "AIFF")), "audio codecs", "MP3", "soundfile"),
     "a missing codec": (facts(codecs=("zlib", "jpg", "libtiff")), "image codecs", "WebP", "pillow"),
     "no configs": (facts(configs_found=False), "configs", "configs/", "hemony"),
 }  # fmt: skip

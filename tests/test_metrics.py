@@ -5,7 +5,14 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, precision_recall_fscore_support, top_k_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
 from hemony import metrics
 
@@ -97,3 +104,10 @@ def test_small_and_one_sided_sets_give_numbers(labels: list[int]) -> None:
     evaluation = metrics.evaluate_logits(logits, np.array(labels), ["a", "b", "c"], 1.0)
     json.dumps(evaluation.metrics, allow_nan=False)
     assert evaluation.metrics["top5_accuracy"] == 1.0
+
+
+def test_the_area_under_the_curve_is_that_of_scikit_learn() -> None:
+    draw = np.random.default_rng(0)
+    positives, negatives = draw.normal(1, 1, 300).round(1), draw.normal(0, 1, 200).round(1)
+    truth = np.r_[np.ones(300), np.zeros(200)]
+    assert metrics.roc_area(positives, negatives) == pytest.approx(roc_auc_score(truth, np.r_[positives, negatives]))

@@ -35,7 +35,7 @@ from hemony.models.fast_cnn import FastCNN, default_depth
 from hemony.models.lenet5 import LeNet5, connection_table
 from hemony.models.torchvision import TorchvisionClassifier
 from hemony.optimizers import build_optimizer, orthogonalise
-from hemony.preprocessing import ImagePreprocessing
+from hemony.preprocessing import ImagePreprocessing, ImageView
 from hemony.tasks.classification import Classifier, averaging, learning_rate_share
 from tests.conftest import hemony
 
@@ -53,7 +53,7 @@ CASES: list[tuple[ModelConfig, int, int]] = [
 @pytest.mark.parametrize(("config", "size", "channels"), CASES)
 def test_shape_finite_and_a_gradient_for_every_parameter(config: ModelConfig, size: int, channels: int) -> None:
     torch.manual_seed(0)
-    network = models.build(config, channels, 7, size)
+    network = models.build(config, ImageView(channels, size, Fit.stretch), 7)
     images = torch.randn(4, channels, size, size)
     if isinstance(network, FastCNN):
         network.whiten(images)
@@ -72,7 +72,7 @@ def test_shape_finite_and_a_gradient_for_every_parameter(config: ModelConfig, si
 def test_a_bundle_of_every_network_answers_as_before(config: ModelConfig, size: int, channels: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     preprocessing = ImagePreprocessing(channels, size, Fit.stretch, (0.4,) * channels, (0.2,) * channels)
-    recogniser = models.Recogniser(models.build(config, channels, 7, size), preprocessing, True)
+    recogniser = models.Recogniser(models.build(config, ImageView(channels, size, Fit.stretch), 7), preprocessing, True)
     nothing = np.zeros(0, dtype=np.uint64)
     bundle.save(
         bundle.Bundle(
@@ -105,7 +105,7 @@ def test_a_network_that_needs_another_size_says_so(tmp_path: Path, shapes_folder
 
 @pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
 def test_networks_with_auxiliary_classifiers_train_on_small_images(name: str) -> None:
-    network = models.build(TorchvisionConfig(name=name), 3, 4, 96)
+    network = models.build(TorchvisionConfig(name=name), ImageView(3, 96, Fit.stretch), 4)
     assert network(torch.randn(2, 3, 96, 96)).shape == (2, 4)
 
 
@@ -179,9 +179,9 @@ def test_depthwise_convolutions_train_in_float32_on_a_cpu(monkeypatch: pytest.Mo
 
 def test_an_unknown_torchvision_model_gets_a_hint() -> None:
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):
-        models.build(TorchvisionConfig(name="resnet81"), 3, 10, 32)
+        models.build(TorchvisionConfig(name="resnet81"), ImageView(3, 32, Fit.stretch), 10)
     with pytest.raises(UsageError, match="ResNets"):
-        models.build(TorchvisionConfig(name="vgg11", small_stem=True), 3, 10, 32)
+        models.build(TorchvisionConfig(name="vgg11", small_stem=True), ImageView(3, 32, Fit.stretch), 10)
 
 
 # -------------------------------------------------------------------------------------------------------- recogniser
@@ -311,7 +311,7 @@ def test_transfer_keeps_the_weights_rests_them_and_then_trains_all(tmp_path: Pat
         model=TorchvisionConfig(weights="DEFAULT"),
         optimizer=OptimizerConfig(name=OptimizerName.adamw, learning_rate=1e-3, weight_decay=0.05, momentum=0.9),
     )
-    network = models.build(config.model, 3, 2, 32)
+    network = models.build(config.model, ImageView(3, 32, Fit.stretch), 2)
     assert isinstance(network, TorchvisionClassifier)
     network.load_pretrained("DEFAULT")
     pretrained = network.pretrained_parameters()

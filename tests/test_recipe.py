@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hemony import recipe
+from hemony import domains, recipe
 from hemony.config import (
     Accelerator,
-    AugmentConfig,
     AutoConfig,
-    DataConfig,
     FastCNNConfig,
     Fit,
     Flip,
+    ImageAugmentConfig,
+    ImageDataConfig,
     ImageFolderConfig,
     ModelConfig,
     OptimizerConfig,
@@ -23,13 +23,15 @@ from hemony.config import (
     TrainConfig,
     TrainerConfig,
 )
-from hemony.datasets import images
-from hemony.datasets.collection import UNASSIGNED, Collection
+from hemony.datasets.collection import UNASSIGNED, ImageCollection
+from hemony.datasets.parts import build
+from hemony.domains.images import choose_training, choose_view, colour_share
+from hemony.preprocessing import ImageView
 
 
-def collection_of(sizes: list[tuple[int, int]], coloured: float) -> Collection:
+def collection_of(sizes: list[tuple[int, int]], coloured: float) -> ImageCollection:
     count = len(sizes)
-    return Collection(
+    return ImageCollection(
         class_names=["a", "b"],
         names=[str(index) for index in range(count)],
         labels=np.arange(count) % 2,
@@ -41,9 +43,9 @@ def collection_of(sizes: list[tuple[int, int]], coloured: float) -> Collection:
     )
 
 
-def view(sizes: list[tuple[int, int]], coloured: float = 1.0, model: ModelConfig | None = None) -> recipe.View:
-    plan = recipe.completed(TrainConfig(data=DataConfig(), model=model or AutoConfig()))
-    return recipe.choose_view(plan, collection_of(sizes, coloured))
+def view(sizes: list[tuple[int, int]], coloured: float = 1.0, model: ModelConfig | None = None) -> ImageView:
+    plan = recipe.completed(TrainConfig(data=ImageDataConfig(), model=model or AutoConfig()))
+    return choose_view(plan, collection_of(sizes, coloured))
 
 
 PHOTOGRAPHS = [(480, 640), (640, 480), (500, 500), (300, 900)]
@@ -52,20 +54,20 @@ PHOTOGRAPHS = [(480, 640), (640, 480), (500, 500), (300, 900)]
 @pytest.mark.parametrize(
     ("sizes", "coloured", "model", "expected"),
     [
-        ([(28, 28)] * 10, 0.0, None, recipe.View(1, 28, Fit.stretch)),
-        ([(32, 32)] * 10, 1.0, None, recipe.View(3, 32, Fit.stretch)),
-        ([(28, 28)] * 20, 0.1, None, recipe.View(3, 28, Fit.stretch)),  # a few colour images make a colour set
-        ([(10, 40), (40, 10), (20, 20)], 0.0, None, recipe.View(1, 40, Fit.pad)),
-        ([(4, 5)] * 3, 1.0, None, recipe.View(3, 8, Fit.stretch)),
-        (PHOTOGRAPHS, 1.0, None, recipe.View(3, 64, Fit.crop)),
-        (PHOTOGRAPHS, 1.0, TorchvisionConfig(), recipe.View(3, 128, Fit.crop)),
-        (PHOTOGRAPHS, 1.0, TorchvisionConfig(weights="DEFAULT"), recipe.View(3, 224, Fit.crop)),
-        ([(32, 32)] * 3, 1.0, TorchvisionConfig(weights="DEFAULT"), recipe.View(3, 112, Fit.stretch)),
-        ([(32, 32)] * 3, 1.0, TorchvisionConfig(), recipe.View(3, 32, Fit.stretch)),
+        ([(28, 28)] * 10, 0.0, None, ImageView(1, 28, Fit.stretch)),
+        ([(32, 32)] * 10, 1.0, None, ImageView(3, 32, Fit.stretch)),
+        ([(28, 28)] * 20, 0.1, None, ImageView(3, 28, Fit.stretch)),  # a few colour images make a colour set
+        ([(10, 40), (40, 10), (20, 20)], 0.0, None, ImageView(1, 40, Fit.pad)),
+        ([(4, 5)] * 3, 1.0, None, ImageView(3, 8, Fit.stretch)),
+        (PHOTOGRAPHS, 1.0, None, ImageView(3, 64, Fit.crop)),
+        (PHOTOGRAPHS, 1.0, TorchvisionConfig(), ImageView(3, 128, Fit.crop)),
+        (PHOTOGRAPHS, 1.0, TorchvisionConfig(weights="DEFAULT"), ImageView(3, 224, Fit.crop)),
+        ([(32, 32)] * 3, 1.0, TorchvisionConfig(weights="DEFAULT"), ImageView(3, 112, Fit.stretch)),
+        ([(32, 32)] * 3, 1.0, TorchvisionConfig(), ImageView(3, 32, Fit.stretch)),
     ],
 )
 def test_colour_size_and_fit_follow_the_images(
-    sizes: list[tuple[int, int]], coloured: float, model: ModelConfig | None, expected: recipe.View
+    sizes: list[tuple[int, int]], coloured: float, model: ModelConfig | None, expected: ImageView
 ) -> None:
     assert view(sizes, coloured, model) == expected
 
@@ -81,8 +83,8 @@ def test_epochs_fall_with_the_size_of_the_set_and_stay_bearable() -> None:
 
 
 def test_a_costly_network_gets_fewer_epochs() -> None:
-    small = recipe.forward_flop(FastCNNConfig(width=0.5), 3, 10, 32)
-    large = recipe.forward_flop(FastCNNConfig(width=1.0), 3, 10, 32)
+    small = recipe.forward_flop(FastCNNConfig(width=0.5), ImageView(3, 32, Fit.stretch), 10)
+    large = recipe.forward_flop(FastCNNConfig(width=1.0), ImageView(3, 32, Fit.stretch), 10)
     assert 2e7 < small < large < 1e9
     assert 2.5 < large / small < 4  # the products of channels grow as the square of the width, the first layer's do not
     epochs = [recipe.patient_epochs(flop * 5_000, Accelerator.cpu) for flop in (small, large)]
@@ -91,30 +93,30 @@ def test_a_costly_network_gets_fewer_epochs() -> None:
 
 def test_grey_pictures_stored_in_colour_are_grey() -> None:
     collection = collection_of([(20, 20)] * 30, 1.0)
-    assert recipe.colour_share(collection) == 1.0
+    assert colour_share(collection) == 1.0
     collection.read = lambda index, channels, least_size_px: np.full((4, 4, channels), 99, dtype=np.uint8)
-    assert recipe.colour_share(collection) == 0.0
+    assert colour_share(collection) == 0.0
     collection.read = lambda index, channels, least_size_px: np.full(
         (4, 4, channels), (90, 0, 0) if index < 15 else (9, 9, 9), dtype=np.uint8
     )
-    assert recipe.colour_share(collection) == 0.5
+    assert colour_share(collection) == 0.5
     lamp = np.full((100, 100, 3), 80, dtype=np.uint8)
     lamp[:5, :8] = (250, 20, 20)
     collection.read = lambda index, channels, least_size_px: lamp
-    assert recipe.colour_share(collection) == 1.0
+    assert colour_share(collection) == 1.0
 
 
 def test_everything_is_chosen_and_said_and_nothing_set_is_changed(shapes_folder: Callable[..., Path]) -> None:
     given = TrainConfig(
-        data=ImageFolderConfig(root=str(shapes_folder(each=30)), augment=AugmentConfig(flip=Flip.none, cutout_px=3)),
+        data=ImageFolderConfig(root=str(shapes_folder(each=30)), augment=ImageAugmentConfig(flip=Flip.none, cutout_px=3)),
         model=AutoConfig(),
         optimizer=OptimizerConfig(name=OptimizerName.sgd, weight_decay=0.0),
         trainer=TrainerConfig(max_epochs=2, label_smoothing=0.0),
     )
     plan = recipe.completed(given)
-    collection = images.find(plan.config.data)
-    chosen = recipe.choose_view(plan, collection)
-    recipe.choose_training(plan, images.build(collection, plan.config.data, chosen.channels, chosen.size_px, chosen.fit))
+    collection = domains.find(plan.config.data)
+    chosen = choose_view(plan, collection)
+    choose_training(plan, build(collection, plan.config.data, chosen))
     config = plan.config
     assert isinstance(config.model, FastCNNConfig)
     for node in (config.trainer, config.optimizer, config.data.augment):
@@ -126,7 +128,7 @@ def test_everything_is_chosen_and_said_and_nothing_set_is_changed(shapes_folder:
     assert isinstance(given.model, AutoConfig)
     assert given.optimizer.learning_rate is None
     said = "\n".join(plan.decisions)
-    for word in ("model fast_cnn", "size_px 16", "batch_size", "learning_rate", "shift_px", "ema_decay"):
+    for word in ("model fast_cnn", "data.size_px 16", "batch_size", "learning_rate", "shift_px", "ema_decay"):
         assert word in said
     assert "cutout_px" not in said
 
@@ -137,7 +139,7 @@ def test_pretrained_weights_get_few_passes_and_a_gentle_rate(shapes_folder: Call
         model=TorchvisionConfig(weights="DEFAULT"),
     )
     plan = recipe.completed(given)
-    recipe.choose_training(plan, images.build(images.find(given.data), given.data, 3, 16, Fit.stretch))
+    choose_training(plan, build(domains.find(given.data), given.data, ImageView(3, 16, Fit.stretch)))
     assert plan.config.trainer.max_epochs == 20
     assert plan.config.optimizer.name is OptimizerName.adamw
     assert plan.config.optimizer.learning_rate == 2e-4

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from hemony import metrics, report
+from hemony import charts, metrics, report
 
 VOID = {"meta", "img", "br", "line", "rect", "polyline"}
 
@@ -46,7 +46,11 @@ def page(classes: int = 10, mistakes: int = 6, epochs: int = 5, names: list[str]
     ]
     pictures = [
         report.Mistake(
-            draw.integers(0, 256, (size, size, channels), dtype=np.uint8), names[0], names[-1], 0.9, f"{names[0]}/{size}.png"
+            charts.picture(draw.integers(0, 256, (size, size, channels), dtype=np.uint8), "a mistake"),
+            names[0],
+            names[-1],
+            0.9,
+            f"{names[0]}/{size}.png",
         )
         for size, channels in [(8, 1), (32, 3), (600, 3)] * 2
     ][:mistakes]
@@ -56,7 +60,7 @@ def page(classes: int = 10, mistakes: int = 6, epochs: int = 5, names: list[str]
         "decisions": ["d"],
     }
     run = report.RunReport(
-        "a title", evaluation, history, pictures, data, {"seed": 0}, {"parameters": 10, "train_time_s": 3.0, "seed": 0}
+        "a title", "image", evaluation, history, pictures, data, {"seed": 0}, {"parameters": 10, "train_time_s": 3.0, "seed": 0}
     )
     return report.render(run)
 

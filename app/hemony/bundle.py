@@ -6,7 +6,7 @@
 
 import base64
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 import safetensors.torch
 
 from hemony import durable, models
-from hemony.config import MODELS, Fit
+from hemony.config import MODELS, Fit, plain
 from hemony.datasets.collection import PARTS, Digests
 from hemony.errors import InputError
-from hemony.preprocessing import ImagePreprocessing
+from hemony.preprocessing import AudioView, ImagePreprocessing, View
 
 SCHEMA_VERSION = 1
+IMAGE_TASK, AUDIO_TASK = "image_classification", "audio_classification"
 WEIGHTS, FACTS, HISTORY, CARD = "model.safetensors", "bundle.json", "history.json", "README.md"
 
 
@@ -30,7 +31,7 @@ class Bundle:
     recogniser: models.Recogniser
     labels: list[str]
     model: dict[str, Any]  # the model's config
-    preprocessing: ImagePreprocessing
+    preprocessing: View
     temperature: float
     metrics: dict[str, Any]
     data: dict[str, Any]  # the recorded data= config
@@ -39,7 +40,13 @@ class Bundle:
     training: dict[str, Any]  # seed, seconds, steps, machine
     versions: dict[str, str]
     history: list[dict[str, float]] = field(default_factory=list)
+    unknown_threshold: float = 0.0  # answers of less confidence are given for what is none of the labels; 0: not known
     name: str = ""
+    digest: str = ""  # of the weights
+
+    @property
+    def task(self) -> str:
+        return AUDIO_TASK if isinstance(self.preprocessing, AudioView) else IMAGE_TASK
 
 
 def save(bundle: Bundle, folder: Path, card: str) -> None:
@@ -53,12 +60,13 @@ def save(bundle: Bundle, folder: Path, card: str) -> None:
     }
     facts = {
         "schema_version": SCHEMA_VERSION,
-        "task": "image_classification",
+        "task": bundle.task,
         "labels": bundle.labels,
         "model": bundle.model,
-        "preprocessing": {**asdict(bundle.preprocessing), "fit": bundle.preprocessing.fit.name},
+        "preprocessing": plain(bundle.preprocessing),
         "flip_averaging": bundle.recogniser.flip_averaging,
         "temperature": bundle.temperature,
+        "unknown_threshold": bundle.unknown_threshold,
         "metrics": bundle.metrics,
         "data": bundle.data,
         "split": {part: encode_digests(digests) for part, digests in bundle.split.items()},
@@ -104,12 +112,9 @@ def load(folder: Path) -> Bundle:
             f"{folder / WEIGHTS} is not the file that {FACTS} describes (its digest differs): copy the bundle again, whole"
         )
     try:
-        given = facts["preprocessing"]
-        preprocessing = ImagePreprocessing(
-            given["channels"], given["size_px"], Fit[given["fit"]], tuple(given["mean"]), tuple(given["std"])
-        )
+        preprocessing = preprocessing_of(facts["task"], facts["preprocessing"])
         config = MODELS[facts["model"]["kind"]](**facts["model"])
-        network = models.build(config, preprocessing.channels, len(facts["labels"]), preprocessing.size_px)
+        network = models.build(config, preprocessing, len(facts["labels"]))
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
         recogniser.load_state_dict(safetensors.torch.load(content), assign=True)
         split = {part: decode_digests(facts["split"][part]) for part in PARTS}
@@ -123,6 +128,7 @@ def load(folder: Path) -> Bundle:
         model=facts["model"],
         preprocessing=preprocessing,
         temperature=facts["temperature"],
+        unknown_threshold=facts.get("unknown_threshold", 0.0),
         metrics=facts["metrics"],
         data=facts["data"],
         split=split,
@@ -130,11 +136,19 @@ def load(folder: Path) -> Bundle:
         training=facts["training"],
         versions=facts["versions"],
         name=str(folder),
+        digest=facts["digests"][WEIGHTS],
     )
 
 
+def preprocessing_of(task: str, given: dict[str, Any]) -> View:
+    """What `bundle.json` says of the preprocessing."""
+    if task == AUDIO_TASK:
+        return AudioView(**given)
+    return ImagePreprocessing(given["channels"], given["size_px"], Fit[given["fit"]], tuple(given["mean"]), tuple(given["std"]))
+
+
 def encode_digests(digests: Digests) -> str:
-    """64-bit digests as base64 of their little-endian bytes: eleven characters an image."""
+    """64-bit digests as base64 of their little-endian bytes: eleven characters an example."""
     return base64.b64encode(np.sort(digests).astype("<u8").tobytes()).decode()
 
 

@@ -3,6 +3,7 @@
 import shlex
 
 from hemony.bundle import Bundle
+from hemony.preprocessing import AudioView, ImageView
 
 # The data sets that Hemony knows by name; of a folder of your own only you know the licence.
 SOURCES = {
@@ -10,6 +11,10 @@ SOURCES = {
     "cifar10": "CIFAR-10, 60,000 colour images of 32x32 in 10 classes (Krizhevsky 2009)",
     "cifar100": "CIFAR-100, 60,000 colour images of 32x32 in 100 classes (Krizhevsky 2009)",
     "mnist": "MNIST, 70,000 handwritten digits, 28x28 grey (LeCun et al. 1998)",
+    "bell_types": "Strikes of four kinds of bell and sounds that are none, synthesised by Hemony",
+    "fsdd": "The Free Spoken Digit Dataset, 3,000 spoken digits of six speakers, 8 kHz (Jakobovski et al., CC BY-SA 4.0)",
+    "speech_commands": "Speech Commands v2, one-second words of many speakers, 16 kHz (Warden 2018, CC BY 4.0)",
+    "esc50": "ESC-50, 2,000 environmental sounds of 5 s in 50 classes (Piczak 2015, CC BY-NC 3.0)",
     "fashion_mnist": "Fashion-MNIST, 70,000 pictures of clothes, 28x28 grey (Xiao et al. 2017, MIT)",
 }
 
@@ -18,20 +23,18 @@ def card(bundle: Bundle, overrides: list[str]) -> str:
     """Markdown for the bundle's README.md; `overrides` are those of the command that trained it."""
     metrics, training, machine = bundle.metrics, bundle.training, bundle.training["machine"]
     kind = bundle.data["kind"]
+    noun = "clip" if isinstance(bundle.preprocessing, AudioView) else "image"
     labels = ", ".join(bundle.labels[:20]) + (f" and {len(bundle.labels) - 20} more" if len(bundle.labels) > 20 else "")
-    averaging = (
-        "the mean of an image's and its mirror image's logits" if bundle.recogniser.flip_averaging else "one look at each image"
-    )
     return f"""# {kind} recogniser
 
-{SOURCES.get(kind, f"Trained on data={kind}")}. A {bundle.model["kind"]} with {training["parameters"]:,} parameters that takes images of
-{bundle.preprocessing.size_px} pixels ({"colour" if bundle.preprocessing.channels == 3 else "grey"}) and answers by {averaging}.
+{SOURCES.get(kind, f"Trained on data={kind}")}. A {bundle.model["kind"]} with {training["parameters"]:,} parameters that takes
+{taken(bundle)}.
 
 Labels: {labels}.
 
 | figure | value |
 |---|---|
-| accuracy, {metrics["total"]:,} test images | {metrics["accuracy"]:.4f} (95 % interval {metrics["accuracy_low"]:.4f} to {metrics["accuracy_high"]:.4f}) |
+| accuracy, {metrics["total"]:,} test {noun}s | {metrics["accuracy"]:.4f} (95 % interval {metrics["accuracy_low"]:.4f} to {metrics["accuracy_high"]:.4f}) |
 | top-5 accuracy | {metrics["top5_accuracy"]:.4f} |
 | macro F1 | {metrics["macro_f1"]:.4f} |
 | expected calibration error | {metrics["ece"]:.4f} (before temperature scaling {metrics["ece_uncalibrated"]:.4f}) |
@@ -44,12 +47,24 @@ Made by
 
 with Hemony {bundle.versions["hemony"]} and torch {bundle.versions["torch"]}. Use it by
 
-    hemony classify DIR image.png
+    hemony classify DIR {"image.png" if noun == "image" else "recording.wav"}
     hemony evaluate DIR
 
-It knows the labels above and nothing else: any other image gets one of them too. Its figures hold for images like those of its
+It knows the labels above and nothing else: any other {noun} gets one of them too. Its figures hold for {noun}s like those of its
 test part.
 """
+
+
+def taken(bundle: Bundle) -> str:
+    """What the recogniser takes, and how it answers."""
+    view = bundle.preprocessing
+    if isinstance(view, AudioView):
+        return f"clips of {view.clip_s:g} s, mono, {view.sample_rate_hz:,} samples a second (longer recordings by windows of that length)"
+    assert isinstance(view, ImageView)
+    averaging = (
+        "the mean of an image's and its mirror image's logits" if bundle.recogniser.flip_averaging else "one look at each image"
+    )
+    return f"images of {view.size_px} pixels ({'colour' if view.channels == 3 else 'grey'}) and answers by {averaging}"
 
 
 def portable(overrides: list[str]) -> list[str]:

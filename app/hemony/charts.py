@@ -3,8 +3,10 @@
 import base64
 import io
 import math
+import wave
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from hemony.metrics import Bin
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 42
 Point = tuple[float, float]
+HEAT = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))  # from silence to the loudest, even to the eye
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -129,7 +132,8 @@ def heat_map(counts: npt.NDArray[np.int64], names: list[str], title: str) -> str
     cell = 34 if classes <= 12 else max(5, 480 // classes)
     room = 96 if classes <= 40 else 6
     size = room + classes * cell
-    parts = [f'<svg class="heat" viewBox="0 0 {size} {size}" style="max-width:{size}px" role="img" aria-label="{escape(title)}">']
+    wide = size + (room // 2 if classes <= 40 else 0)  # the last slanting name
+    parts = [f'<svg class="heat" viewBox="0 0 {wide} {size}" style="max-width:{wide}px" role="img" aria-label="{escape(title)}">']
     parts.append(f"<title>{escape(title)}</title>")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     for row in range(classes):
@@ -172,3 +176,37 @@ def picture(pixels: npt.NDArray[np.uint8], words: str, shown_px: int = 112) -> s
     data = base64.b64encode(content.getvalue()).decode()
     kind = "pixels" if max(image.size) < shown_px else ""
     return f'<img class="{kind}" alt="{escape(words)}" src="data:image/png;base64,{data}">'
+
+
+def player(samples: npt.NDArray[np.int16], sample_rate_hz: int, words: str) -> str:
+    """A clip (samples,) as its spectrogram, with a button to hear it."""
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate_hz)
+        file.writeframes(samples.astype("<i2").tobytes())
+    data = base64.b64encode(sound.getvalue()).decode()
+    return (
+        f"{picture(spectrogram(samples, sample_rate_hz), words)}"
+        f'<audio controls preload="none" aria-label="{escape(words)}" src="data:audio/wav;base64,{data}"></audio>'
+    )
+
+
+def spectrogram(samples: npt.NDArray[np.int16], sample_rate_hz: int, height: int = 96, width: int = 192) -> npt.NDArray[np.uint8]:
+    """A picture (height, width, 3) of power in dB over time and mel frequency, low tones at the bottom, 60 dB from black to white."""
+    window = 2 ** round(math.log2(0.032 * sample_rate_hz))
+    padded = np.pad(samples / 32768, window // 2)
+    starts = np.linspace(0, max(len(padded) - window, 0), width).astype(int)
+    frames = padded[starts[:, None] + np.arange(window)] * np.hanning(window)
+    power = np.abs(np.fft.rfft(frames, 4 * window)) ** 2  # (width, bins)
+    top_mel = 2595 * math.log10(1 + sample_rate_hz / 2 / 700)
+    edges_hz = 700 * (10 ** (np.linspace(0, top_mel, height + 1) / 2595) - 1)
+    edges = np.minimum(np.round(edges_hz / sample_rate_hz * 4 * window).astype(int), power.shape[1] - 1)
+    bands = np.stack([power[:, low : max(high, low + 1)].mean(axis=1) for low, high in pairwise(edges.tolist())])
+    level_db = 10 * np.log10(bands + 1e-12)
+    shade = np.clip((level_db - level_db.max()) / 60 + 1, 0, 1)
+    places = np.linspace(0, 1, len(HEAT))
+    coloured = np.stack([np.interp(shade[::-1], places, channel) for channel in zip(*HEAT, strict=True)], axis=-1)
+    pixels: npt.NDArray[np.uint8] = np.rint(coloured).astype(np.uint8)
+    return pixels

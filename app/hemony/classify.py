@@ -1,159 +1,205 @@
-"""`hemony classify`: what is on these images?
+"""`hemony classify`: what is on these images, what is to be heard in these recordings?
 
 hemony classify BUNDLE SOURCE [SOURCE ...]      files, folders, globs; - reads paths from stdin, one a line
+hemony classify BUNDLE --stream --rate HZ --channels N --encoding s16le|s24le|s32le|f32le|u8      raw sound from stdin
+hemony classify BUNDLE --microphone             live, where sounddevice is installed
 
---format table|json|jsonl|csv                   a row a file: path, label, confidence, top (or error)
+--format table|json|jsonl|csv|audacity|raven    a row a file: path, label, confidence, top (or error); recordings also start_s, end_s
 --top K                                         how many labels a row names (5)
+--threshold P | LABEL=P,...                     less probable answers are `unknown`
+--unknown                                       the same at the threshold that was found on validation data
+--out FILE [--resume]                           rows into a file; --resume goes on with one that was interrupted
 --device auto|cpu|gpu   --batch-size N
+
+Recordings longer than 10 s are heard by overlapping windows: --events (the default for them) gives a row for each stretch of one label,
+--windows a row for each window, --hop S the seconds from one window to the next (half a window).
 """
 
 import argparse
-import glob
-import os
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hemony.errors import EXIT_FINE, EXIT_INPUT, InputError, UsageError
+from hemony.errors import EXIT_FINE, EXIT_INPUT, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from hemony.bundle import Bundle
+    from hemony.labelling import Settings
 
-Row = dict[str, Any]
-Source = tuple[Path, str]  # and what is wrong with it, in a line, where that is known already
+COLUMNS = ("path", "label", "confidence", "top", "error")
+AUDIO_COLUMNS = ("path", "start_s", "end_s", "label", "confidence", "top", "error")
+FORMATS = ("table", "json", "jsonl", "csv", "audacity", "raven")
 
 
 def main(arguments: list[str]) -> int:
     """The verb. 0 when every file was classified, 3 when one could not be read."""
     options = parse(arguments)
-    sources = expand(options.sources, sys.stdin)
     from hemony import bundle
+    from hemony.journal import Journal
+    from hemony.labelling import Labeller
     from hemony.output import RowWriter
+    from hemony.preprocessing import AudioView
 
     loaded = bundle.load(Path(options.bundle))
-    failed = False
-    with RowWriter(options.format, ("path", "label", "confidence", "top", "error")) as writer:
-        for row in classify(loaded, sources, options.device, options.batch_size, options.top):
-            failed |= "error" in row
-            writer.write(row)
-    return EXIT_INPUT if failed else EXIT_FINE
+    audio = isinstance(loaded.preprocessing, AudioView)
+    check_kind(options, audio, loaded.name)
+    labeller = Labeller(loaded, settings_of(options, loaded))
+    if options.stream or options.microphone:
+        assert isinstance(loaded.preprocessing, AudioView)
+        with RowWriter(options.format, AUDIO_COLUMNS) as writer:
+            for row in labeller.heard(live_blocks(options, loaded.preprocessing.sample_rate_hz), at_once=True):
+                writer.write(row)
+        return EXIT_FINE
+    columns = AUDIO_COLUMNS if audio else COLUMNS
+    with (
+        Journal(options.out, journal_key(options, loaded), options.resume) as journal,
+        RowWriter(options.format, columns, journal.file, journal.rows, journal.begun) as writer,
+    ):
+        for batch in labeller.batches(journal.remaining(sources_of(options.sources, audio))):
+            for row in labeller.rows(batch):
+                journal.failed |= "error" in row
+                writer.write(row)
+            journal.commit([path for path, _ in batch], writer.count)
+    return EXIT_INPUT if journal.failed else EXIT_FINE
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("hemony classify", usage=__doc__, add_help=False)
+    parser = argparse.ArgumentParser("hemony classify", usage=__doc__, add_help=False, allow_abbrev=False)
     parser.error = refuse  # type: ignore[method-assign,assignment]
     parser.add_argument("bundle")
-    parser.add_argument("sources", nargs="+")
-    parser.add_argument("--format", default="table", choices=("table", "json", "jsonl", "csv"))
+    parser.add_argument("sources", nargs="*")
+    parser.add_argument("--format", default="table", choices=FORMATS)
     parser.add_argument("--top", type=int, default=5)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
     parser.add_argument("--batch-size", type=int, default=256)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--threshold")
+    parser.add_argument("--unknown", action="store_true")
+    parser.add_argument("--out")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--hop", type=float)
+    detail = parser.add_mutually_exclusive_group()
+    detail.add_argument("--events", action="store_true")
+    detail.add_argument("--windows", action="store_true")
+    live = parser.add_mutually_exclusive_group()
+    live.add_argument("--stream", action="store_true")
+    live.add_argument("--microphone", action="store_true")
+    parser.add_argument("--rate", type=int)
+    parser.add_argument("--channels", type=int)
+    parser.add_argument("--encoding", choices=("s16le", "s24le", "s32le", "f32le", "u8"))
+    options = parser.parse_intermixed_args(arguments)  # files and options in any order
     for name in ("top", "batch_size"):
         if getattr(options, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least 1")
+    check_live(options)
+    if options.hop is not None and not 0 < options.hop < 3600:
+        raise UsageError(f"--hop {options.hop:g} must be above 0 and below 3600 seconds")
+    if options.resume and not options.out:
+        raise UsageError("--resume goes on with the file of an interrupted run: name it by --out FILE")
     return options
+
+
+def check_live(options: argparse.Namespace) -> None:
+    live = options.stream or options.microphone
+    if live == bool(options.sources):
+        raise UsageError(
+            "a stream takes no files" if live else "name files, folders or globs; usage: hemony classify BUNDLE SOURCE [SOURCE ...]"
+        )
+    given = {name: getattr(options, name) for name in ("rate", "channels", "encoding")}
+    if options.stream:
+        missing = [f"--{name}" for name, value in given.items() if value is None]
+        if missing:
+            raise UsageError(f"--stream reads raw sound, which does not say what it is: give {', '.join(missing)}")
+        if not 1_000 <= options.rate <= 1_000_000 or not 1 <= options.channels <= 256:
+            raise UsageError(
+                f"--rate {options.rate} --channels {options.channels}: from 1,000 to 1,000,000 Hz and 1 to 256 channels are read"
+            )
+    elif any(value is not None for value in given.values()):
+        raise UsageError("--rate, --channels and --encoding describe a --stream; a file says of itself what it is")
+    if live and (options.out or options.resume):
+        raise UsageError("--out writes the rows of files; send those of a stream where you like by >")
 
 
 def refuse(message: str) -> None:
     raise UsageError(f"{message}; usage: hemony classify BUNDLE SOURCE [SOURCE ...]")
 
 
-def expand(sources: list[str], stdin: Iterable[str]) -> Iterator[Source]:
-    """Files as they are, folders and globs opened up, `-` as the lines of `stdin`; each with what is already wrong with it, or ""."""
-    from hemony import media
-
-    for source in sources:
-        if source == "-":
-            yield from ((Path(line.rstrip("\n")), "") for line in stdin if line.strip())
-            continue
-        path = Path(os.path.expanduser(source))
-        if os.path.isdir(path):
-            found, _ = media.find_images(path)
-            yield from ((file, "") for file in found)
-            if not found:
-                yield path, f"{source}: a folder without images"
-        elif glob.has_magic(source) and not os.path.exists(path):
-            matches = [match for match in sorted(glob.glob(str(path), recursive=True)) if not os.path.isdir(match)]
-            yield from ((Path(match), "") for match in matches)
-            if not matches:
-                yield path, f"{source}: nothing matches"
-        else:
-            yield path, ""
+def check_kind(options: argparse.Namespace, audio: bool, name: str) -> None:
+    """Raise UsageError where images are asked for what only recordings have."""
+    if audio:
+        if options.format == "audacity" and len(options.sources) != 1 and not (options.stream or options.microphone):
+            raise UsageError("--format audacity is for one recording: its labels name no file; raven, csv and jsonl do")
+        return
+    asked = {
+        "--stream": options.stream, "--microphone": options.microphone, "--events": options.events, "--windows": options.windows,
+        "--hop": options.hop is not None, f"--format {options.format}": options.format in ("audacity", "raven"),
+    }  # fmt: skip
+    for option, given in asked.items():
+        if given:
+            raise UsageError(f"{option} is for recordings, and {name} recognises images")
 
 
-def classify(bundle: "Bundle", sources: Iterable[Source], device: str, batch_size: int, top: int) -> Iterator[Row]:
-    """A row a source, in order: path, label, confidence and top, or path and error."""
-    import torch
+def settings_of(options: argparse.Namespace, bundle: "Bundle") -> "Settings":
+    from hemony.labelling import Detail, Settings
 
-    from hemony import hardware
-    from hemony.config import Accelerator, Precision
-    from hemony.inference import predict_logits
-    from hemony.preprocessing import Resize
-
-    place = hardware.pick_device(Accelerator[device])
-    bf16 = hardware.use_bf16(Precision.auto, place)
-    preprocessing = bundle.preprocessing
-    resize = Resize(preprocessing.size_px, preprocessing.fit)
-    for batch in batches(read_ahead(sources, resize, preprocessing.channels, batch_size), batch_size):
-        images = [image for _, image in batch if not isinstance(image, str)]
-        rows: Iterator[Row] = iter(())
-        if images:
-            logits = predict_logits(bundle.recogniser, [torch.stack(images)], place, bf16)
-            rows = answers((logits.double() / bundle.temperature).softmax(dim=1), bundle.labels, top)
-        for path, image in batch:
-            yield {"path": str(path), "error": image} if isinstance(image, str) else {"path": str(path), **next(rows)}
+    detail = Detail.events if options.events or options.stream or options.microphone else Detail.auto
+    threshold, thresholds = thresholds_of(options.threshold, bundle.labels)
+    if options.unknown:
+        if not bundle.unknown_threshold:
+            raise UsageError(f"{bundle.name} has no threshold for --unknown (it had no validation data); give one by --threshold")
+        threshold = max(threshold or 0.0, bundle.unknown_threshold)
+    return Settings(
+        device=options.device,
+        batch_size=options.batch_size,
+        top=options.top,
+        detail=Detail.windows if options.windows else detail,
+        hop_s=options.hop,
+        thresholds=thresholds,
+        threshold=threshold,
+    )
 
 
-def answers(probabilities: "Tensor", labels: list[str], top: int) -> Iterator[Row]:
-    """label, confidence and top of every row of probabilities (N, classes)."""
-    confidences, places = probabilities.topk(min(top, len(labels)), dim=1)
-    for shares, order in zip(confidences.tolist(), places.tolist(), strict=True):
-        named = [{"label": labels[place], "confidence": round(share, 6)} for share, place in zip(shares, order, strict=True)]
-        yield {"label": named[0]["label"], "confidence": named[0]["confidence"], "top": named}
-
-
-def read_ahead(sources: Iterable[Source], resize: Any, channels: int, batch_size: int) -> Iterator[tuple[Path, "Tensor | str"]]:
-    """Each path with its resized image or the line that says why there is none.
-
-    Decoded in threads, two batches ahead of what is asked for, so that decoding and the network overlap and memory stays bounded.
-    """
-    import torch
-
-    from hemony import media
-
-    def read(path: Path, wrong: str) -> "Tensor | str":
-        if wrong:
-            return wrong
+def thresholds_of(text: str | None, labels: list[str]) -> tuple[float | None, dict[str, float]]:
+    """`0.7` or `dog=0.7,cat=0.4` or both, as the threshold of all labels and of single ones."""
+    threshold, single = None, {}
+    for part in (text or "").split(",") if text else []:
+        label, equals, number = part.rpartition("=")
         try:
-            image: Tensor = resize(torch.from_numpy(media.read_image(path, channels, least_size_px=resize.size_px)))
-        except InputError as error:
-            return str(error)
-        return image
-
-    waiting: deque[tuple[Path, Future[Tensor | str]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, wrong in sources:
-            waiting.append((path, pool.submit(read, path, wrong)))
-            if len(waiting) > 2 * batch_size:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 1:
+            raise UsageError(f"--threshold {part}: a probability from 0 to 1 is expected, or LABEL=PROBABILITY")
+        if not equals:
+            threshold = value
+        elif label in labels:
+            single[label] = value
+        else:
+            raise UsageError(f"--threshold {part}: the bundle has no label '{label}'; it has {', '.join(labels[:20])}")
+    return threshold, single
 
 
-def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def sources_of(sources: list[str], audio: bool) -> Iterator[Any]:
+    from hemony.sources import expand
+
+    if audio:
+        from hemony.media.audio import find_audio
+
+        return expand(sources, sys.stdin, find_audio, "recordings")
+    from hemony.media.image import find_images
+
+    return expand(sources, sys.stdin, find_images, "images")
+
+
+def live_blocks(options: argparse.Namespace, sample_rate_hz: int) -> Iterator[Any]:
+    from hemony.media import live
+
+    if options.microphone:
+        return live.microphone_blocks(sample_rate_hz)
+    return live.raw_blocks(sys.stdin.buffer, live.RawFormat(options.rate, options.channels, options.encoding), sample_rate_hz)
+
+
+def journal_key(options: argparse.Namespace, bundle: "Bundle") -> dict[str, Any]:
+    """What has to be the same for an interrupted run to go on."""
+    asked = {key: value for key, value in vars(options).items() if key not in ("out", "resume", "bundle", "sources")}
+    return {"bundle": bundle.digest, **asked}

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from hemony.errors import EXIT_CHECK_FAILED, EXIT_INPUT, EXIT_USAGE, HemonyError, Terminated, UsageError
 
 VERBS = {
-    "train": "train a recogniser: experiment=NAME, or data=image_folder data.root=DIR",
+    "train": "train a recogniser: experiment=NAME, or data=image_folder or audio_folder data.root=DIR",
     "evaluate": "judge a bundle on data, or two against each other",
-    "classify": "label files, folders, globs or paths from stdin",
+    "classify": "label files, folders, globs, paths from stdin, or a stream of sound",
     "doctor": "what is wrong with this installation, and the exact fix",
 }
 USAGE = f"""\
-Hemony trains, evaluates and ships image recognisers from one command.
+Hemony trains, evaluates and ships image and audio recognisers from one command.
 
 usage: hemony VERB ...
 
@@ -78,6 +78,13 @@ def complete(request: list[str]) -> int:
     """Shell completion: `eval "$(hemony -sc install=bash)"` (or zsh, fish). The verb is completed here, the rest by Hydra."""
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
+    shells = ("bash", "zsh", "fish")
+    if not any(
+        part.partition("=")[0] in ("install", "uninstall", "query") and part.partition("=")[2] in shells for part in request
+    ):
+        raise UsageError(f"-sc {' '.join(request)}: expected install=, uninstall= or query= one of {', '.join(shells)}")
+    if words and words[-1].startswith("-"):  # Hydra would answer with an error
+        return 0
     if any(part.startswith("query=") for part in request):
         if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
             print("\n".join(verb for verb in VERBS if verb.startswith(words[1] if len(words) > 1 else "")))

@@ -50,12 +50,27 @@ def quote_path(argument: str) -> str:
 def did_you_mean(wrong: str, choices: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest of `choices`, else the list of them."""
     choices = sorted(set(choices))
+    if wrong in SYNONYMS and SYNONYMS[wrong].partition(" ")[0] in choices:
+        return f"; did you mean '{SYNONYMS[wrong]}'?"
     near = difflib.get_close_matches(wrong, choices, n=1, cutoff=0.6)
     if not near:  # a key may be right but for its folder: width for model.width
         near = [choice for choice in choices if choice.rpartition(".")[2] == wrong.rpartition(".")[2]][:1]
     if near:
         return f"; did you mean '{near[0]}'?"
     return "; expected one of: " + ", ".join(choices) if len(choices) <= 40 else ""
+
+
+SYNONYMS = {  # what people try first
+    "epochs": "trainer.max_epochs", "max_epoch": "trainer.max_epochs", "lr": "optimizer.learning_rate", "batch": "trainer.batch_size",
+    "device": "trainer.accelerator", "size": "data.size_px", "image_size": "data.size_px", "imgsz": "data.size_px", "optimizer": "optimizer.name",
+    "resnet": "torchvision model.name=resnet18", "resnet18": "torchvision model.name=resnet18", "resnet50": "torchvision model.name=resnet50",
+}  # fmt: skip
+
+
+def owners(name: str) -> list[str]:
+    """The options that have a key which the chosen one of its group lacks: `model=fast_cnn` for `model.width`."""
+    group, _, key = name.partition(".")
+    return [f"{group}={kind}" for kind, schema in GROUPS.get(group, {}).items() if key and hasattr(schema(), key)]
 
 
 def group_options(group: str) -> list[str]:
@@ -155,6 +170,9 @@ def compose(root: str, overrides: list[str]) -> dict[str, Any]:
     except HydraException as error:
         if isinstance(error.__cause__, OmegaConfBaseException):
             raise explain(error.__cause__) from None
+        ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", str(error))
+        if ambiguous:
+            raise UsageError(f"{ambiguous[1]} has several values: add -m to sweep over them") from None
         raise UsageError(" ".join(str(error).split())) from None
     assert isinstance(composed, dict)
     return {str(key): value for key, value in composed.items()}
@@ -176,7 +194,12 @@ def check(root: str, overrides: list[str]) -> TrainConfig | EvaluateConfig:
     known = dotted_keys(compose(root, selections))
     for name in settings:
         if name not in known:
-            raise UsageError(f"unknown key '{name}'{did_you_mean(name, known + groups())}")
+            having = owners(name)
+            hint = f"; it is a key of {' or '.join(having)}: add that" if having else did_you_mean(name, known + groups())
+            raise UsageError(f"unknown key '{name}'{hint}")
+        if any(key.startswith(f"{name}.") for key in known):
+            inner = [key for key in known if key.startswith(f"{name}.")]
+            raise UsageError(f"{name} takes no value of its own; its keys are {', '.join(inner)}")
     return typed(ROOTS[root], compose(root, overrides))
 
 
@@ -185,6 +208,9 @@ def parse(overrides: list[str]) -> list[Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise UsageError(f"'{override}' is none of KEY=VALUE")
     try:
         return list(OverridesParser.create().parse_overrides(overrides))
     except HydraException as error:
@@ -206,7 +232,10 @@ def jobs_of(overrides: list[str], multirun: bool) -> list[list[str]]:
 
 
 def refuse_option(message: str) -> NoReturn:
-    raise UsageError(f"{message}; options are KEY=VALUE, and -m, --cfg, --info as in Hydra")
+    message = re.sub(r" hydra\.\S+", "", message)  # what we have added ourselves
+    raise UsageError(
+        f"{message}; options are KEY=VALUE (accelerator=cpu, batch_size=N), --format, and -m, --cfg, --info as in Hydra"
+    )
 
 
 class PastHydra(BaseException):

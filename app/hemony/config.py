@@ -71,8 +71,38 @@ class Flip(Enum):
 
 
 @dataclass
-class AugmentConfig(Checked):
-    """What is done to a training batch on the device. `None` is chosen from the data; 0 and `none` are off."""
+class DataConfig(Checked):
+    """What all data sets have. `kind` names the class, and the folder under `$HEMONY_DATA` or `data/`."""
+
+    PLACE = "data"
+
+    kind: str = "?"
+    root: str | None = None  # folder of the data; by default $HEMONY_DATA/KIND, else data/KIND
+    validation_share: float = ranged(0.1, least=0.0, below=0.9)  # of the training part, where none is given; 0: no validation
+    test_share: float = ranged(0.15, above=0.0, below=0.9)  # of all, where no test part is given
+    split_seed: int = ranged(0, least=0)
+    folds: int = ranged(0, least=0, most=100)  # k of a k-fold cross-validation; 0: one split
+    fold: int = ranged(0, least=0, most=99)  # which fold is the test part
+    holdout: str | None = None  # groups (speakers, recordings) that are the test part, separated by commas
+    max_unreadable_share: float = ranged(0.02, least=0.0, most=1.0)  # more unreadable files than this is an error
+    memory_budget_gib: float = ranged(4.0, above=0.0)  # decoded data larger than this is streamed through workers
+    workers: int | None = ranged(None, least=0, most=256)  # decoding processes of a streamed set; None: one a core
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.folds == 1 or (self.folds and self.fold >= self.folds):
+            raise UsageError(
+                f"data.fold={self.fold} of data.folds={self.folds}: folds must be 0 (off) or at least 2, and fold below it"
+            )
+        if self.folds and self.holdout:
+            raise UsageError(
+                f"data.holdout={self.holdout} and data.folds={self.folds} both make the test part: set data.folds=0, or leave data.holdout out"
+            )
+
+
+@dataclass
+class ImageAugmentConfig(Checked):
+    """What is done to a training batch of images on the device. `None` is chosen from the data; 0 and `none` are off."""
 
     PLACE = "data.augment"
 
@@ -89,66 +119,120 @@ class AugmentConfig(Checked):
 
 
 @dataclass
-class DataConfig(Checked):
-    """What all data sets have. `kind` names the class, and the folder under `$HEMONY_DATA` or `data/`."""
+class ImageDataConfig(DataConfig):
+    """What all sets of images have."""
 
-    PLACE = "data"
-
-    kind: str = "?"
-    root: str | None = None  # folder of the data; by default $HEMONY_DATA/KIND, else data/KIND
     size_px: int | None = ranged(None, least=8, most=512)  # side of the square that the network sees
     colour: bool | None = None  # None: as most of the files are
     fit: Fit | None = None
-    validation_share: float = ranged(0.1, least=0.0, below=0.9)  # of the training part, where none is given; 0: no validation
-    test_share: float = ranged(0.15, above=0.0, below=0.9)  # of all, where no test part is given
-    split_seed: int = ranged(0, least=0)
-    folds: int = ranged(0, least=0, most=100)  # k of a k-fold cross-validation; 0: one split
-    fold: int = ranged(0, least=0, most=99)  # which fold is the test part
-    max_unreadable_share: float = ranged(0.02, least=0.0, most=1.0)  # more unreadable files than this is an error
-    memory_budget_gib: float = ranged(4.0, above=0.0)  # decoded images larger than this are streamed through workers
-    workers: int | None = ranged(None, least=0, most=256)  # decoding processes of a streamed set; None: one a core
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.folds == 1 or (self.folds and self.fold >= self.folds):
-            raise UsageError(
-                f"data.fold={self.fold} of data.folds={self.folds}: folds must be 0 (off) or at least 2, and fold below it"
-            )
+    augment: ImageAugmentConfig = field(default_factory=ImageAugmentConfig)
 
 
 @dataclass
-class DigitsConfig(DataConfig):
+class DigitsConfig(ImageDataConfig):
     """1,797 scans of handwritten digits, 8x8, embedded in scikit-learn: no download."""
 
     kind: str = "digits"
 
 
 @dataclass
-class ImageFolderConfig(DataConfig):
+class ImageFolderConfig(ImageDataConfig):
     """Your own pictures: one folder a class, with or without train/, val/ and test/ above them."""
 
     kind: str = "image_folder"
 
 
 @dataclass
-class CIFAR10Config(DataConfig):
+class CIFAR10Config(ImageDataConfig):
     kind: str = "cifar10"
 
 
 @dataclass
-class CIFAR100Config(DataConfig):
+class CIFAR100Config(ImageDataConfig):
     kind: str = "cifar100"
 
 
 @dataclass
-class MNISTConfig(DataConfig):
+class MNISTConfig(ImageDataConfig):
     kind: str = "mnist"
 
 
 @dataclass
-class FashionMNISTConfig(DataConfig):
+class FashionMNISTConfig(ImageDataConfig):
     kind: str = "fashion_mnist"
+
+
+@dataclass
+class AudioAugmentConfig(Checked):
+    """What is done to a training batch of waveforms on the device. `None` is chosen from the data; 0 is off."""
+
+    PLACE = "data.augment"
+
+    gain_db: float | None = ranged(None, least=0.0, most=60.0)  # louder or softer by up to this
+    shift_s: float | None = ranged(None, least=0.0, most=60.0)  # earlier or later by up to this
+    speed_share: float | None = ranged(None, least=0.0, most=0.5)  # 1 ± this times as fast, pitch and all
+    formant_share: float | None = ranged(None, least=0.0, most=0.5)  # spectrum stretched 1 ± this: longer and shorter vocal tracts
+    tempo_share: float | None = ranged(None, least=0.0, most=0.5)  # 1 ± this times as fast, pitch kept
+    equaliser_db: float | None = ranged(None, least=0.0, most=40.0)  # a smooth response of the microphone, up to about ± this
+    noise_share: float | None = ranged(None, least=0.0, most=1.0)  # of the clips get noise
+    noise_least_snr_db: float = ranged(0.0, least=-20.0, most=60.0)
+    noise_most_snr_db: float = ranged(30.0, least=-20.0, most=80.0)
+    room_share: float | None = ranged(None, least=0.0, most=1.0)  # of the clips sound in a room
+    room_most_t60_s: float = ranged(0.6, above=0.05, most=10.0)
+    time_mask_s: float | None = ranged(None, least=0.0, most=10.0)  # longest gap cut out of the spectrogram (Park et al. 2019)
+    frequency_mask_share: float | None = ranged(None, least=0.0, most=0.9)  # widest band cut out of it
+    mixup_alpha: float | None = ranged(None, least=0.0, most=10.0)  # Beta(alpha, alpha), Zhang et al. 2018
+
+
+@dataclass
+class AudioDataConfig(DataConfig):
+    """What all sets of recordings have."""
+
+    sample_rate_hz: int | None = ranged(None, least=2_000, most=192_000)  # at which the network hears
+    clip_s: float | None = ranged(None, above=0.0, most=60.0)  # that the network hears at a time; longer recordings are several
+    augment: AudioAugmentConfig = field(default_factory=AudioAugmentConfig)
+
+
+@dataclass
+class AudioFolderConfig(AudioDataConfig):
+    """Your own recordings: one folder a class, or a CSV table (root=FILE.csv) with path, label, start, end, group, fold, part."""
+
+    kind: str = "audio_folder"
+
+
+@dataclass
+class BellTypesConfig(AudioDataConfig):
+    """Synthetic strikes of four kinds of bell, and sounds that are none; embedded."""
+
+    kind: str = "bell_types"
+
+
+@dataclass
+class FSDDConfig(AudioDataConfig):
+    """3,000 spoken digits by six speakers, 8 kHz."""
+
+    kind: str = "fsdd"
+
+
+@dataclass
+class SpeechCommandsConfig(AudioDataConfig):
+    """Speech Commands v2 (Warden 2018)."""
+
+    kind: str = "speech_commands"
+    classes: int = 35  # or 12: ten words, silence, unknown
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes not in (12, 35):
+            raise UsageError(f"data.classes={self.classes} must be 35 or 12")
+
+
+@dataclass
+class ESC50Config(AudioDataConfig):
+    """2,000 environmental sounds in 50 classes and five folds (Piczak 2015)."""
+
+    kind: str = "esc50"
+    folds: int = ranged(5, least=0, most=100)  # its own; 0 with `holdout`, which names a recording that clips were cut from
 
 
 # --------------------------------------------------------------------------------------------------------------- model
@@ -183,6 +267,20 @@ class LeNet5Config(ModelConfig):
 
     kind: str = "lenet5"
     connections: str = "historical"  # or dense, or COUNTxK,... such as 16x3: sixteen maps that see three inputs each
+
+
+@dataclass
+class SpectrogramConfig(ModelConfig):
+    """A residual CNN on log-mel spectrograms of sound; see `hemony.models.spectrogram`."""
+
+    kind: str = "spectrogram"
+    width: float = ranged(1.0, above=0.0, most=16.0)  # multiplies the channels
+    mels: int = ranged(40, least=8, most=256)  # bands from `low_hz` to half the sample rate
+    low_hz: float = ranged(20.0, least=0.0)
+    window_s: float = ranged(0.032, above=0.0, most=0.2)  # that one frame hears, with a Hann window
+    hop_s: float = ranged(0.01, above=0.0, most=0.2)  # from frame to frame
+    pcen: bool = False  # per-channel energy normalisation in place of the logarithm (Wang et al. 2017)
+    dropout: float = ranged(0.2, least=0.0, below=1.0)  # of the features before the last layer
 
 
 @dataclass
@@ -297,11 +395,17 @@ DATA: dict[str, type[DataConfig]] = {
     "cifar100": CIFAR100Config,
     "mnist": MNISTConfig,
     "fashion_mnist": FashionMNISTConfig,
+    "audio_folder": AudioFolderConfig,
+    "bell_types": BellTypesConfig,
+    "fsdd": FSDDConfig,
+    "speech_commands": SpeechCommandsConfig,
+    "esc50": ESC50Config,
 }
 MODELS: dict[str, type[ModelConfig]] = {
     "auto": AutoConfig,
     "fast_cnn": FastCNNConfig,
     "lenet5": LeNet5Config,
+    "spectrogram": SpectrogramConfig,
     "torchvision": TorchvisionConfig,
 }
 RULES: dict[str, type[RuleConfig]] = {"backprop": RuleConfig}

@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,7 @@ TORCHAUDIO = "2.11"
 MALICIOUS_LIGHTNING = ("2.6.2", "2.6.3")
 CODECS = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "libtiff": "TIFF"}
 REQUIRED = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "omegaconf", "numpy", "scipy", "scikit-learn")
-REQUIRED_SMALL = ("safetensors", "pillow", "rich")
+REQUIRED_SMALL = ("safetensors", "pillow", "soundfile", "soxr", "rich")
 IMPORTS = {
     "torch": "torch",
     "torchvision": "torchvision.ops",
@@ -33,6 +33,7 @@ IMPORTS = {
     "hydra-core": "hydra",
     "scikit-learn": "sklearn",
 }
+AUDIO_FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF")  # of libsndfile; MP3 came with 1.1
 LEAST_FREE_GIB = 1.0
 
 
@@ -45,6 +46,7 @@ class Installation:
     import_errors: dict[str, str] = field(default_factory=dict)  # by distribution: the last line of what its import printed
     cuda_of_torch: str | None = None  # the CUDA that torch is built for; None: CPU only
     codecs: tuple[str, ...] = tuple(CODECS)  # of Pillow
+    audio_formats: tuple[str, ...] = AUDIO_FORMATS  # of libsndfile
     driver: str | None = None  # of the NVIDIA GPU; None: no such GPU
     gpu_seen: bool = False  # by torch
     gpu_architecture: str | None = None  # such as sm_90
@@ -205,11 +207,19 @@ def supports(built: str, architecture: str) -> bool:
 
 
 def check_codecs(facts: Installation) -> list[Finding]:
-    missing = [name for key, name in CODECS.items() if key not in facts.codecs]
+    images = [name for key, name in CODECS.items() if key not in facts.codecs]
+    sounds = [name for name in AUDIO_FORMATS if name not in facts.audio_formats]
+    return [
+        codec_finding("image codecs", CODECS.values(), images, "Pillow", "pillow"),
+        codec_finding("audio codecs", AUDIO_FORMATS, sounds, "libsndfile", "soundfile"),
+    ]
+
+
+def codec_finding(check: str, wanted: Iterable[str], missing: list[str], library: str, distribution: str) -> Finding:
     if not missing:
-        return [Finding("image codecs", "ok", ", ".join(CODECS.values()))]
-    fix = f"pip install --force-reinstall --only-binary=:all: '{requirement('pillow')}'"
-    return [Finding("image codecs", "fail", f"this Pillow is built without {', '.join(missing)}", fix)]
+        return Finding(check, "ok", ", ".join(wanted))
+    fix = f"pip install --force-reinstall --only-binary=:all: '{requirement(distribution)}'"
+    return Finding(check, "fail", f"this {library} is built without {', '.join(missing)}", fix)
 
 
 def check_place(facts: Installation) -> list[Finding]:
@@ -257,7 +267,7 @@ def collect() -> Installation:
         facts.cuda_of_torch, facts.gpu_seen = probed["cuda_of_torch"], probed["gpu_seen"]
         facts.gpu_architecture, facts.architectures = probed.get("gpu_architecture"), tuple(probed.get("architectures", ()))
     facts.driver = nvidia_driver()
-    facts.codecs = pillow_codecs()
+    facts.codecs, facts.audio_formats = pillow_codecs(), libsndfile_formats()
     facts.free_gib = shutil.disk_usage(os.getcwd()).free / 2**30
     here = Path(__file__).resolve().parent
     facts.configs_found = any((folder / "train.yaml").is_file() for folder in (here.parent.parent / "configs", here / "configs"))
@@ -291,3 +301,11 @@ def pillow_codecs() -> tuple[str, ...]:
     except ImportError:
         return ()
     return tuple(name for name in CODECS if features.check(name))
+
+
+def libsndfile_formats() -> tuple[str, ...]:
+    try:
+        import soundfile
+    except (ImportError, OSError):  # the package, or the library that it loads
+        return ()
+    return tuple(soundfile.available_formats())

@@ -2,7 +2,7 @@
 
 hemony evaluate BUNDLE                           on the test part of the data that it records
 hemony evaluate BUNDLE data=image_folder data.root=DIR
-hemony evaluate A B data=cifar10                 two bundles on the same images, with McNemar's exact test
+hemony evaluate A B data=cifar10                 two bundles on the same examples, with McNemar's exact test
 
 --format table|json|jsonl|csv    report=FILE.html    batch_size=N    accelerator=auto|cpu|gpu
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 from hemony import compose, output
 from hemony.config import EvaluateConfig
-from hemony.errors import UsageError
+from hemony.errors import InputError, UsageError
 
-RECORDED = ("root", "max_unreadable_share", "memory_budget_gib")  # the split is recorded as content digests
+RECORDED = ("root", "classes", "max_unreadable_share", "memory_budget_gib")  # the split is recorded as content digests
 
 
 def main(arguments: list[str]) -> int:
@@ -59,5 +59,8 @@ def recorded_data(folder: Path, overrides: list[str]) -> list[str]:
         return []
     data = bundle.read_facts(folder)["data"]
     given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    root = data.get("root")
+    if root and "data.root" not in given and not Path(root).exists():
+        raise InputError(f"{folder} was made from {root}, which is not there; say where that data is now: data.root=FOLDER")
     values = {key: data[key] for key in RECORDED if data.get(key) is not None and f"data.{key}" not in given}
     return [f"data={data['kind']}", *(f"data.{key}={value}" for key, value in values.items())]

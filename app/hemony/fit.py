@@ -1,6 +1,5 @@
 """A run, from a checked config to a bundle: data, network, Lightning, evaluation, report."""
 
-import os
 import signal
 import time
 import warnings
@@ -16,23 +15,22 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from hemony import bundle as bundles
-from hemony import card, durable, evaluation, hardware, models, recipe, rules
+from hemony import card, domains, durable, evaluation, hardware, models, recipe, rules
 from hemony.callbacks import EarlyStopping, History, Progress, Saver, StateIO, StopRequest
 from hemony.config import TorchvisionConfig, TrainConfig, plain
-from hemony.datasets import images
-from hemony.datasets.augment import Augment
 from hemony.datasets.collection import PARTS, Collection
-from hemony.datasets.resident import PlainBatches, TrainingBatches
-from hemony.datasets.seeding import derived_seed, generator
+from hemony.datasets.parts import Data, build
+from hemony.datasets.resident import Augmentation, PlainBatches, TrainingBatches
 from hemony.errors import HemonyError, InputError, Terminated, UsageError
-from hemony.metrics import evaluate_logits, fit_temperature
-from hemony.models.fast_cnn import FastCNN
-from hemony.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, TorchvisionClassifier
+from hemony.metrics import evaluate_logits, fit_temperature, softmax
+from hemony.models.torchvision import TorchvisionClassifier
 from hemony.output import as_csv
-from hemony.preprocessing import ImagePreprocessing, channel_statistics
+from hemony.preprocessing import View
 from hemony.tasks.classification import Classifier
+from hemony.unknown import rejection
 
-SAMPLE = 5000  # images from which statistics and whitening are measured
+FEW = 100  # examples from which a temperature is no more than a guess
+REJECTED_SHARE = 0.05  # of the validation part, that falls below the threshold for the unknown
 
 
 class BrokenNetwork(HemonyError):
@@ -46,30 +44,32 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     plan, data = prepare(config, folder)
     config = plan.config
     check_early_stopping(config, data)
-    recogniser, preprocessing, whitening_s = build_recogniser(config, data)
-    batches = training_batches(config, data, preprocessing, device)
+    domain = domains.of(config.data)
+    start = domain.start(config, data)
+    batches = training_batches(config, data, domain.augmentation(config, data, start), device)
     steps = -(-len(batches) // config.trainer.accumulate_batches)
-    pretrained, frozen_batches = transfer(config, recogniser, batches)
-    module = Classifier(recogniser, rules.build(config.rule), config, steps, pretrained, frozen_batches)
+    pretrained, frozen_batches = transfer(config, start.recogniser, batches)
+    module = Classifier(start.recogniser, rules.build(config.rule), config, steps, pretrained, frozen_batches)
     every = epochs_to_validation(config, data) * batches.epoch_batches
-    history = History(batches.epoch_batches, whitening_s)
+    history = History(batches.epoch_batches, start.measuring_s)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
     if config.trainer.early_stopping_epochs:
         callbacks.append(EarlyStopping(config.trainer.early_stopping_epochs, batches.epoch_batches))
     callbacks.append(Saver(config.trainer.save_every_s, folder / "run", stop, every))  # last: it saves what the others know
     with stop.deferred():
         fit(module, batches, data, config, folder, device, callbacks)
-    return finish(module, history.rows, data, preprocessing, plan, folder, device)
+    return finish(module, history.rows, data, start.preprocessing, plan, folder, device)
 
 
-def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, images.ImageData]:
+def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, Data]:
     """Find, choose, decode and part the data. What was chosen is stored in the run, and a resumed run is held to it."""
     started = time.monotonic()
     plan = recipe.completed(config)
-    collection = images.find(config.data)
-    view = recipe.choose_view(plan, collection)
-    data = images.build(collection, plan.config.data, view.channels, view.size_px, view.fit)
-    recipe.choose_training(plan, data)
+    domain = domains.of(config.data)
+    collection = domains.find(config.data)
+    view = domain.choose_view(plan, collection)
+    data = build(domain.seen(collection, view), plan.config.data, view)
+    domain.choose_training(plan, data)
     contents = {name: fingerprint(part.collection) for name, part in data.parts.items()}
     record = folder / "run" / "data.json"
     if record.exists():
@@ -78,69 +78,36 @@ def prepare(config: TrainConfig, folder: Path) -> tuple[recipe.Recipe, images.Im
     else:
         durable.write_json(record, {"contents": contents, "decisions": plan.decisions})
         durable.write_json(folder / "run" / "config.json", plain(plan.config))
-    for line in (*data.notes, *plan.decisions):
+    for line in (f"data={config.data.kind}", *data.notes, *plan.decisions):
         hardware.log(line)
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in data.parts.items())
-    hardware.log(f"data ready after {time.monotonic() - started:.1f} s: {sizes} images, {len(data.class_names)} classes")
+    hardware.log(f"data ready after {time.monotonic() - started:.1f} s: {sizes} {data.noun}s, {len(data.class_names)} classes")
     return plan, data
 
 
 def fingerprint(collection: Collection) -> str:
-    """A word that changes with the images, their labels and their order."""
+    """A word that changes with the examples, their labels and their order."""
     return durable.digest(collection.digests.tobytes() + collection.labels.tobytes())
 
 
 def check_same_data(record: Path, contents: dict[str, str]) -> None:
-    """Raise InputError if the images, their labels or their order are no longer those with which the run began."""
+    """Raise InputError if the examples, their labels or their order are no longer those with which the run began."""
     stored = durable.read_json(record)["contents"]
     changed = [name for name in PARTS if stored[name] != contents[name]]
     if changed:
         raise InputError(
-            f"the images of the {' and '.join(changed)} part are not those with which the run began: put the data back as it was, or "
+            f"the contents of the {' and '.join(changed)} part are not those with which the run began: put the data back as it was, or "
             f"begin a new run"
         )
 
 
-def check_early_stopping(config: TrainConfig, data: images.ImageData) -> None:
+def check_early_stopping(config: TrainConfig, data: Data) -> None:
     """Raise UsageError where there would be nothing by which to stop early."""
     if config.trainer.early_stopping_epochs and not epochs_to_validation(config, data):
         raise UsageError(
             "trainer.early_stopping_epochs needs a validation part (data.validation_share above 0) and "
             "trainer.validate_every_epochs from 1 to trainer.max_epochs"
         )
-
-
-def build_recogniser(config: TrainConfig, data: images.ImageData) -> tuple[models.Recogniser, ImagePreprocessing, float]:
-    """The network with its starting weights, drawn by the seed, whitened or pre-trained; its preprocessing; the seconds of whitening."""
-    pretrained = (isinstance(config.model, TorchvisionConfig) and config.model.weights) or ""
-    seen = torch.empty(0) if pretrained else sample(data, config.seed)
-    mean, std = imagenet_statistics(data.channels) if pretrained else channel_statistics(seen)
-    preprocessing = ImagePreprocessing(data.channels, data.size_px, data.fit, mean, std)
-    torch.manual_seed(derived_seed(config.seed, "weights"))
-    network = models.build(config.model, data.channels, len(data.class_names), data.size_px)
-    recogniser = models.Recogniser(network, preprocessing, bool(config.flip_averaging))
-    started = time.monotonic()
-    if isinstance(network, FastCNN):
-        network.whiten(recogniser.normalise(seen))
-    whitening_s = time.monotonic() - started
-    if isinstance(network, TorchvisionClassifier):
-        network.check_size(data.size_px)
-        if pretrained:
-            network.load_pretrained(pretrained)
-    return recogniser, preprocessing, whitening_s
-
-
-def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the images that torchvision's weights have seen; for grey images those of their three channels."""
-    if channels == 1:
-        return (sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,)
-    return IMAGENET_MEAN, IMAGENET_STD
-
-
-def sample(data: images.ImageData, seed: int) -> torch.Tensor:
-    """Up to SAMPLE training images, uint8 (N, C, S, S), drawn by the seed."""
-    chosen = torch.randperm(len(data.train), generator=generator(seed, "sample"))[:SAMPLE]
-    return data.train.batch(chosen, threads=os.cpu_count() or 1)
 
 
 def transfer(config: TrainConfig, recogniser: models.Recogniser, batches: TrainingBatches) -> tuple[list[nn.Parameter], int]:
@@ -150,19 +117,16 @@ def transfer(config: TrainConfig, recogniser: models.Recogniser, batches: Traini
     return recogniser.network.pretrained_parameters(), config.model.frozen_epochs * batches.epoch_batches
 
 
-def training_batches(
-    config: TrainConfig, data: images.ImageData, preprocessing: ImagePreprocessing, device: torch.device
-) -> TrainingBatches:
-    augment = Augment(config.data.augment, len(data.class_names), preprocessing.mean)
+def training_batches(config: TrainConfig, data: Data, augmentation: Augmentation, device: torch.device) -> TrainingBatches:
     trainer = config.trainer
     assert trainer.batch_size is not None
     assert trainer.max_epochs is not None
     return TrainingBatches(
-        data.train, trainer.batch_size, trainer.max_epochs, config.seed, augment, device, workers=config.data.workers
+        data.train, trainer.batch_size, trainer.max_epochs, config.seed, augmentation, device, workers=config.data.workers
     )
 
 
-def epochs_to_validation(config: TrainConfig, data: images.ImageData) -> int:
+def epochs_to_validation(config: TrainConfig, data: Data) -> int:
     """Epochs from one validation to the next; 0 for none while training."""
     every = config.trainer.validate_every_epochs or 0
     return every if len(data.validation) and every <= (config.trainer.max_epochs or 0) else 0
@@ -171,7 +135,7 @@ def epochs_to_validation(config: TrainConfig, data: images.ImageData) -> int:
 def fit(
     module: Classifier,
     batches: TrainingBatches,
-    data: images.ImageData,
+    data: Data,
     config: TrainConfig,
     folder: Path,
     device: torch.device,
@@ -215,8 +179,8 @@ def fit(
 def finish(
     module: Classifier,
     history: list[dict[str, float]],
-    data: images.ImageData,
-    preprocessing: ImagePreprocessing,
+    data: Data,
+    preprocessing: View,
     plan: recipe.Recipe,
     folder: Path,
     device: torch.device,
@@ -225,24 +189,34 @@ def finish(
     config = plan.config
     bf16 = hardware.use_bf16(config.trainer.precision, device)
     recogniser = module.best
-    logits = evaluation.logits_of(recogniser, data.test, device, bf16)
-    if not np.isfinite(logits).all():
+    answers = evaluation.answers_of(recogniser, data.test, device, bf16)
+    if not np.isfinite(answers.logits).all():
         raise BrokenNetwork("the trained network answers with NaN: its last updates broke it. Try a lower optimizer.learning_rate")
-    temperature = 1.0 if config.temperature is None else config.temperature
+    temperature, unknown_threshold = 1.0 if config.temperature is None else config.temperature, 0.0
     if config.temperature is not None:
         hardware.log(f"temperature {temperature:g} as given: it is not fitted to this network")
-    elif len(data.validation):
-        validated = evaluation.logits_of(recogniser, data.validation, device, bf16)
-        temperature = fit_temperature(validated, data.validation.collection.labels)
-    judged = evaluate_logits(logits, data.test.collection.labels, data.class_names, temperature)
+    if len(data.validation):
+        validated = evaluation.answers_of(recogniser, data.validation, device, bf16)
+        if config.temperature is None:
+            temperature = fit_temperature(validated.logits, validated.labels)
+            if len(validated.labels) < FEW:
+                hardware.log(
+                    f"temperature {temperature:.3f} comes from {len(validated.labels)} validation {data.noun}s alone: a rough one"
+                )
+        unknown_threshold = round(float(np.quantile(softmax(validated.logits, temperature).max(axis=1), REJECTED_SHARE)), 6)
+    judged = evaluate_logits(answers.logits, answers.labels, data.class_names, temperature)
     facts = training_facts(module, history, config.seed, device)
-    metrics = {**judged.metrics, **evaluation.about(config.data.kind, "test", str(folder), facts)}
+    foreign = rejection(
+        recogniser, data.view, data.class_names, answers.logits, answers.labels, temperature, unknown_threshold, device, bf16
+    )
+    metrics = {**judged.metrics, **foreign, **evaluation.about(config.data.kind, "test", str(folder), facts)}
     bundle = bundles.Bundle(
         recogniser=recogniser,
         labels=data.class_names,
         model=plain(config.model),
         preprocessing=preprocessing,
         temperature=temperature,
+        unknown_threshold=unknown_threshold,
         metrics=metrics,
         data=plain(config.data),
         split={name: part.collection.digests for name, part in data.parts.items()},
@@ -254,9 +228,9 @@ def finish(
     bundles.save(bundle, folder, card.card(bundle, durable.read_json(folder / "run" / "overrides.json")))
     durable.write_json(folder / "run" / "metrics.json", metrics)
     durable.write_text(folder / "run" / "metrics.csv", as_csv([metrics]))
-    evaluation.write_report(
-        folder / "run" / "report.html", bundle, judged, logits, data.test, data.summary() | {"decisions": plan.decisions}
-    )
+    summary = data.summary() | {"decisions": plan.decisions}
+    domain = domains.of(config.data)
+    evaluation.write_report(folder / "run" / "report.html", bundle, judged, answers, data.test, domain, summary)
     hardware.log(f"bundle {folder}, report {folder / 'run' / 'report.html'}")
     return metrics
 

@@ -71,7 +71,7 @@ def describe(device: torch.device) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """What was installed, by distribution."""
-    names = ("hemony", "torch", "torchvision", "lightning", "hydra-core", "numpy", "pillow")
+    names = ("hemony", "torch", "torchvision", "lightning", "hydra-core", "numpy", "pillow", "soundfile", "soxr")
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from hemony import bundle as bundles
-from hemony import evaluation, hardware
-from hemony.config import DataConfig, EvaluateConfig
-from hemony.datasets import images
+from hemony import domains, evaluation, hardware
+from hemony.config import AudioDataConfig, DataConfig, EvaluateConfig
 from hemony.datasets.collection import PARTS, Collection, Indices
+from hemony.datasets.parts import Part, decode_collection
 from hemony.errors import InputError, UsageError
 from hemony.metrics import evaluate_logits, mcnemar_exact
-from hemony.preprocessing import Resize
+from hemony.preprocessing import AudioView
+from hemony.unknown import rejection
 
 
 def run(config: EvaluateConfig, folders: list[Path]) -> list[dict[str, Any]]:
@@ -24,27 +25,40 @@ def run(config: EvaluateConfig, folders: list[Path]) -> list[dict[str, Any]]:
     loaded = [bundles.load(folder) for folder in folders]
     if config.report:
         check_writable(Path(config.report))
-    collection = images.find(config.data)
+    domain = domains.of(config.data)
+    for bundle in loaded:
+        match_domain(config.data, bundle)
+    collection = domains.find(config.data)
     for bundle in loaded:
         match_classes(collection, bundle)
-    mask, part_name = common_test_images(collection, loaded)
+    mask, part_name = common_test_examples(collection, loaded)
     rows, right = [], []
     for bundle in loaded:
-        part = decoded(collection.keep(mask), bundle, config.data)
-        labels = relabelled(part.collection, bundle)
+        part = decoded(domain.seen(collection.keep(mask), bundle.preprocessing), bundle, config.data)
+        part.collection.labels = relabelled(part.collection, bundle)
         if bundle is loaded[0]:
             for line in part.collection.notes:
                 hardware.log(line)
-        logits = evaluation.logits_of(bundle.recogniser, part, device, bf16, config.batch_size)
-        judged = evaluate_logits(logits, labels, bundle.labels, bundle.temperature)
-        rows.append({**judged.metrics, **evaluation.about(config.data.kind, part_name, bundle.name, bundle.training)})
-        right.append(logits.argmax(axis=1) == labels)
+        answers = evaluation.answers_of(bundle.recogniser, part, device, bf16, config.batch_size)
+        judged = evaluate_logits(answers.logits, answers.labels, bundle.labels, bundle.temperature)
+        foreign = rejection(
+            bundle.recogniser,
+            bundle.preprocessing,
+            bundle.labels,
+            answers.logits,
+            answers.labels,
+            bundle.temperature,
+            bundle.unknown_threshold,
+            device,
+            bf16,
+        )
+        rows.append({**judged.metrics, **foreign, **evaluation.about(config.data.kind, part_name, bundle.name, bundle.training)})
+        right.append(answers.logits.argmax(axis=1) == answers.labels)
         if config.report and bundle is loaded[0]:
-            part.collection.labels = labels
-            notes = part.collection.notes
-            summary = {"splits": {part_name: counts(labels, bundle.labels)}, "warnings": notes, "decisions": []}
-            evaluation.write_report(Path(config.report), bundle, judged, logits, part, summary)
-            hardware.log(f"report {config.report}")
+            splits = {part_name: counts(answers.labels, bundle.labels)}
+            summary = {"splits": splits, "warnings": part.collection.notes, "decisions": []}
+            evaluation.write_report(Path(config.report), bundle, judged, answers, part, domain, summary)
+            hardware.log(f"report {config.report}{f' (of {bundle.name})' if len(loaded) > 1 else ''}")
     if len(loaded) == 2:
         rows.append(comparison(rows, right))
     return rows
@@ -63,7 +77,7 @@ def check_writable(path: Path) -> None:
 
 
 def comparison(rows: list[dict[str, Any]], right: list[Any]) -> dict[str, Any]:
-    """The difference of two bundles on the same images, with McNemar's exact test."""
+    """The difference of two bundles on the same examples, with McNemar's exact test."""
     test = mcnemar_exact(right[0], right[1])
     return {
         "bundle": f"{rows[0]['bundle']} - {rows[1]['bundle']}",
@@ -72,6 +86,13 @@ def comparison(rows: list[dict[str, Any]], right: list[Any]) -> dict[str, Any]:
         "only_b_right": test.only_b_right,
         "mcnemar_p_value": test.p_value,
     }
+
+
+def match_domain(config: DataConfig, bundle: bundles.Bundle) -> None:
+    """Raise UsageError for a recogniser of images that is to be judged on recordings, or the other way round."""
+    if isinstance(config, AudioDataConfig) != isinstance(bundle.preprocessing, AudioView):
+        heard = "recordings" if isinstance(bundle.preprocessing, AudioView) else "images"
+        raise UsageError(f"{bundle.name} recognises {heard}, and data={config.kind} is something else")
 
 
 def match_classes(collection: Collection, bundle: bundles.Bundle) -> None:
@@ -90,10 +111,10 @@ def relabelled(collection: Collection, bundle: bundles.Bundle) -> Indices:
     return places[collection.labels]
 
 
-def common_test_images(collection: Collection, loaded: list[bundles.Bundle]) -> tuple[Any, str]:
-    """Which images may be judged on (N,), and a word for them.
+def common_test_examples(collection: Collection, loaded: list[bundles.Bundle]) -> tuple[Any, str]:
+    """Which examples may be judged on (N,), and a word for them.
 
-    If the data shares images with what a bundle was trained or tuned on, only those of its stored test part count. Data that shares
+    If the data shares some with what a bundle was trained or tuned on, only those of its stored test part count. Data that shares
     none counts whole.
     """
     mask = np.ones(len(collection), dtype=bool)
@@ -105,22 +126,20 @@ def common_test_images(collection: Collection, loaded: list[bundles.Bundle]) -> 
             continue
         kept = np.isin(collection.digests, bundle.split["test"]) & ~shared
         hardware.log(
-            f"{int(shared.sum()):,} of {len(collection):,} images were used to train {bundle.name}: only the {int(kept.sum()):,} of its "
+            f"{int(shared.sum()):,} of {len(collection):,} {collection.noun}s were used to train {bundle.name}: only the {int(kept.sum()):,} of its "
             f"stored test part are judged"
         )
         mask &= kept
         name = PARTS[2]
     if not mask.any():
-        raise InputError(f"no image under {collection.root} is left to judge on: the others were used in training")
+        raise InputError(f"no {collection.noun} under {collection.root} is left to judge on: the others were used in training")
     return mask, name
 
 
-def decoded(collection: Collection, bundle: bundles.Bundle, config: DataConfig) -> images.ImagePart:
-    """The images at the bundle's size, unreadable ones left out."""
-    preprocessing = bundle.preprocessing
-    resize = Resize(preprocessing.size_px, preprocessing.fit)
-    kept, pixels = images.decode_collection(collection, config, preprocessing.channels, preprocessing.size_px, preprocessing.fit)
-    return images.ImagePart(kept, preprocessing.channels, resize, pixels, torch.arange(len(kept)))
+def decoded(collection: Collection, bundle: bundles.Bundle, config: DataConfig) -> Part:
+    """The examples as the bundle sees them, unreadable ones left out."""
+    kept, values = decode_collection(collection, config, bundle.preprocessing)
+    return Part(kept, bundle.preprocessing, values, torch.arange(len(kept)))
 
 
 def counts(labels: Indices, class_names: list[str]) -> dict[str, int]:

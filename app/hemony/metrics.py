@@ -152,3 +152,13 @@ def class_scores(confusion: Ints, class_names: list[str]) -> list[ClassScore]:
     f1 = 2 * hits / np.maximum(called + support, 1)
     rows = zip(class_names, precision.tolist(), recall.tolist(), f1.tolist(), support.tolist(), strict=True)
     return [ClassScore(*row) for row in rows]
+
+
+def roc_area(positives: Floats, negatives: Floats) -> float:
+    """The area under the receiver operating characteristic: how often a positive's score is above a negative's, ties counting half.
+
+    The U statistic of Mann and Whitney (1947) over the number of pairs.
+    """
+    ranks = stats.rankdata(np.concatenate((positives, negatives)))
+    count = len(positives)
+    return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * len(negatives)))

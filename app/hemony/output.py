@@ -1,13 +1,15 @@
-"""Results on stdout, as a table for people or as JSON, JSON lines or CSV for programs."""
+"""Results, as a table for people or as JSON, JSON lines or CSV for programs."""
 
 import csv
 import io
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from hemony.errors import UsageError
+
+RAVEN = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Begin Path", "Label", "Score")
 
 
 def take_format(arguments: list[str], default: str, formats: Iterable[str]) -> tuple[list[str], str]:
@@ -41,9 +43,9 @@ def print_rows(rows: list[dict[str, Any]], form: str) -> None:
         print_table(rows)
 
 
-def as_json(value: Any, indent: int | None = None) -> str:
-    """JSON as stdout can take it: letters as they are in UTF-8, escaped in an encoding that may lack them."""
-    escape = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+def as_json(value: Any, indent: int | None = None, file: TextIO | None = None) -> str:
+    """JSON as the file, stdout if none is given, can take it: letters as they are in UTF-8, escaped in an encoding that may lack them."""
+    escape = ((file or sys.stdout).encoding or "").lower().replace("-", "") != "utf8"
     return json.dumps(value, indent=indent, ensure_ascii=escape, allow_nan=False)
 
 
@@ -57,32 +59,51 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 
 class RowWriter:
-    """Rows as they come: JSON lines, CSV and table at once, a JSON list when the block ends."""
+    """Rows as they come, into any text file; `done` of them are in it already, and its header if it is `begun`."""
 
-    def __init__(self, form: str, columns: tuple[str, ...]) -> None:
+    def __init__(self, form: str, columns: tuple[str, ...], file: TextIO | None = None, done: int = 0, begun: bool = False) -> None:
         self.form = form
         self.columns = columns
-        self.rows: list[dict[str, Any]] = []
-        self._csv = csv.writer(sys.stdout, lineterminator="\n")
+        self.file = sys.stdout if file is None else file
+        self.count = done
+        self.begun = begun
+        self._csv = csv.writer(self.file, lineterminator="\n")
 
     def __enter__(self) -> "RowWriter":
-        if self.form == "csv":
-            self._csv.writerow(self.columns)
+        if not self.begun:
+            if self.form == "csv":
+                self._csv.writerow(self.columns)
+            elif self.form == "raven":
+                print(*RAVEN, sep="\t", file=self.file)
         return self
 
     def write(self, row: dict[str, Any]) -> None:
+        self.count += 1
         if self.form == "jsonl":
-            print(as_json(row), flush=True)
+            print(as_json(row, file=self.file), file=self.file, flush=True)
         elif self.form == "csv":
             self._csv.writerow([flat(row.get(column, "")) for column in self.columns])
         elif self.form == "json":
-            self.rows.append(row)
+            print("[" if self.count == 1 else ",", as_json(row, file=self.file), sep="\n", end="", file=self.file)
+        elif self.form in ("audacity", "raven"):
+            self.mark(row)
         else:
-            print(line(row), flush=True)
+            print(line(row), file=self.file, flush=True)
+
+    def mark(self, row: dict[str, Any]) -> None:
+        """A stretch of a recording as Audacity or Raven reads it; a file that could not be read has none, and is told on stderr."""
+        if "error" in row:
+            print(f"hemony: {row['error']}", file=sys.stderr)
+        elif self.form == "audacity":
+            print(f"{row['start_s']:.6f}", f"{row['end_s']:.6f}", row["label"], sep="\t", file=self.file, flush=True)
+        else:
+            span = (f"{row['start_s']:.6f}", f"{row['end_s']:.6f}")
+            named = (row.get("path", ""), row["label"], f"{row['confidence']:.4f}")
+            print(self.count, "Spectrogram 1", 1, *span, *named, sep="\t", file=self.file, flush=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.form == "json" and kind is None:
-            print(as_json(self.rows, indent=1))
+            print("\n]" if self.count else "[]", file=self.file)
 
 
 def flat(value: Any) -> Any:
@@ -96,8 +117,9 @@ def line(row: dict[str, Any]) -> str:
     """A classified file for people."""
     if "error" in row:
         return f"{'':>14}  error: {row['error']}"
-    others = ", ".join(f"{entry['label']} {entry['confidence']:.1%}" for entry in row["top"][1:3])
-    return f"{row['label']:>14} {row['confidence']:6.1%}  {row['path']}  ({others})"
+    others = ", ".join(f"{entry['label']} {entry['confidence']:.1%}" for entry in row.get("top", [])[1:3])
+    span = f"{row['start_s']:9.2f} - {row['end_s']:9.2f} s  " if "start_s" in row else ""
+    return f"{row['label']:>14} {row['confidence']:6.1%}  {span}{row.get('path', '')}{f'  ({others})' if others else ''}"
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

@@ -1,7 +1,13 @@
-"""From a decoded image to what a network sees; saved with the weights, so that every verb does the same."""
+"""From a file to what a recogniser takes; saved with the weights, so that every verb does the same.
+
+A view makes one decoded file an input of fixed size, in the integers of the file; scaling them is the recogniser's first layer.
+"""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +16,130 @@ from torch.nn import functional
 from hemony.config import Fit
 
 
-@dataclass(frozen=True)
-class ImagePreprocessing:
-    """What turns a decoded image into a network's input. `mean` and `std` are per channel, of pixel values scaled to [0, 1]."""
+class View(ABC):
+    """How a file is seen: always as a tensor of `shape` and `dtype`."""
 
-    channels: int
+    dtype: torch.dtype
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """A word that differs between views that see a file differently."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Tensor:
+        """A file, decoded for this view. Raises InputError for one that cannot be."""
+
+    @abstractmethod
+    def example(self, collection: Any, index: int) -> Tensor:
+        """One example of a collection of the view's own kind. Raises InputError for one that cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class ImageView(View):
+    """Images as squares, uint8 (channels, size_px, size_px)."""
+
+    channels: int  # 1, grey, or 3, RGB
     size_px: int
     fit: Fit
+
+    dtype = torch.uint8
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.channels, self.size_px, self.size_px
+
+    @property
+    def key(self) -> str:
+        return f"image {self.channels} {self.size_px} {self.fit.name}"
+
+    def read(self, path: Path) -> Tensor:
+        from hemony.media.image import read_image
+
+        return self.fitted(read_image(path, self.channels, least_size_px=self.size_px))
+
+    def example(self, collection: Any, index: int) -> Tensor:
+        return self.fitted(collection.read(index, self.channels, self.size_px))
+
+    def fitted(self, pixels: Any) -> Tensor:
+        """Decoded pixels, uint8 (height, width, channels), as a square."""
+        square: Tensor = Resize(self.size_px, self.fit)(torch.from_numpy(pixels))
+        return square
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing(ImageView):
+    """A view of images, and per channel the mean and deviation of pixel values scaled to [0, 1] that normalising takes off."""
+
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class AudioView(View):
+    """Clips as mono samples, int16 (clip_samples,): shorter ones in the middle of silence, of longer ones the middle."""
+
+    sample_rate_hz: int
+    clip_samples: int
+
+    dtype = torch.int16
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.clip_samples,)
+
+    @property
+    def key(self) -> str:
+        return f"audio {self.sample_rate_hz} {self.clip_samples}"
+
+    @property
+    def clip_s(self) -> float:
+        return self.clip_samples / self.sample_rate_hz
+
+    def read(self, path: Path) -> Tensor:
+        from hemony.media.audio import read_audio
+
+        return self.fitted(torch.from_numpy(read_audio(path, self.sample_rate_hz)))
+
+    def example(self, collection: Any, index: int) -> Tensor:
+        return self.fitted(torch.from_numpy(collection.read(index, self.sample_rate_hz)))
+
+    def pieces(self, samples: Tensor) -> Tensor:
+        """A recording (n,) as the clips that are judged for it (k, clip_samples): itself, or windows of it."""
+        spans = window_spans(len(samples) / self.sample_rate_hz, self.clip_s)
+        if len(spans) == 1:
+            return self.fitted(samples)[None]
+        starts = [round(start_s * self.sample_rate_hz) for start_s, _ in spans]
+        return torch.stack([self.fitted(samples[start : start + self.clip_samples]) for start in starts])
+
+    def fitted(self, samples: Tensor) -> Tensor:
+        """Samples (n,) centred in (clip_samples,)."""
+        missing = self.clip_samples - len(samples)
+        if missing <= 0:
+            start = -missing // 2
+            return samples[start : start + self.clip_samples]
+        return functional.pad(samples, (missing // 2, missing - missing // 2))
+
+
+def window_spans(duration_s: float, clip_s: float) -> list[tuple[float, float]]:
+    """(start, end) in seconds of the windows of a recording, side by side, the last one at its end; one, all of it, up to twice `clip_s`."""
+    if duration_s <= 2 * clip_s:
+        return [(0.0, duration_s)]
+    starts = [number * clip_s for number in range(int(duration_s / clip_s))]
+    if starts[-1] + clip_s < duration_s:
+        starts.append(duration_s - clip_s)
+    return [(start_s, start_s + clip_s) for start_s in starts]
+
+
+class FullScale(nn.Module):
+    """int16 samples to float32 in -1 to 1."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return samples.float() / 32768
 
 
 class Resize(nn.Module):

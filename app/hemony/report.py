@@ -6,7 +6,6 @@ from html import escape
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hemony import charts
 from hemony.metrics import Evaluation
@@ -14,9 +13,9 @@ from hemony.metrics import Evaluation
 
 @dataclass(frozen=True)
 class Mistake:
-    """One wrong answer: the picture, uint8 (H, W, C), what it is, what it was called and how surely."""
+    """One wrong answer: what was seen or heard, as HTML, what it is, what it was called and how surely."""
 
-    picture: npt.NDArray[np.uint8]
+    exhibit: str
     truth: str
     prediction: str
     confidence: float
@@ -26,10 +25,11 @@ class Mistake:
 @dataclass(frozen=True)
 class RunReport:
     title: str
+    noun: str  # what one example is
     evaluation: Evaluation
     history: list[dict[str, float]]  # a row an epoch
     mistakes: list[Mistake]
-    data: dict[str, Any]  # splits: images by part and class; warnings and decisions: lines
+    data: dict[str, Any]  # splits: examples by part and class; warnings and decisions: lines
     config: dict[str, Any]
     training: dict[str, Any]
 
@@ -54,7 +54,7 @@ border-top:3px solid;padding-top:2px}.legend .first{border-color:var(--accent)}.
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}th{cursor:pointer;color:var(--soft);
 font-weight:500}td,th{text-align:right;padding:.28rem .5rem;border-bottom:1px solid var(--line)}td:first-child,th:first-child{
 text-align:left}.scroll{overflow-x:auto;max-height:30rem}.wall{display:grid;grid-template-columns:repeat(auto-fill,minmax(118px,1fr));
-gap:1rem}figure{margin:0;font-size:.82rem;line-height:1.35;overflow-wrap:anywhere}img{width:100%;border-radius:6px;display:block;margin-bottom:.35rem}
+gap:1rem}figure{margin:0;font-size:.82rem;line-height:1.35;overflow-wrap:anywhere}img{width:100%;border-radius:6px;display:block;margin-bottom:.35rem}audio{width:100%;height:28px;margin-bottom:.35rem}
 .pixels{image-rendering:pixelated}.note{border-left:3px solid var(--warm);padding-left:.8rem}.choice{border-left:3px solid var(--accent);
 padding-left:.8rem}pre{background:var(--card);border-radius:10px;padding:1rem;overflow-x:auto;font-size:.8rem}
 @media print{body{font-size:11px}main{max-width:none}h2{break-after:avoid}.card,figure{break-inside:avoid}.scroll{max-height:none}}
@@ -73,11 +73,11 @@ def render(run: RunReport) -> str:
     sections = [
         headline(run),
         training_curves(run.history),
-        confusion(run.evaluation),
+        confusion(run.evaluation, run.noun),
         calibration(run.evaluation, given=run.config.get("temperature") is not None),
         mistakes(run.mistakes),
-        classes(run.evaluation),
-        data_summary(run.data),
+        classes(run.evaluation, run.noun),
+        data_summary(run.data, run.noun),
         record(run),
     ]
     return (
@@ -85,6 +85,11 @@ def render(run: RunReport) -> str:
         f"<title>{escape(run.title)}</title><style>{STYLE}</style></head><body><main>{''.join(sections)}</main>"
         f"<script>{SORT}</script></body></html>\n"
     )
+
+
+def a(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def section(title: str, say: str, *cards: str) -> str:
@@ -107,7 +112,7 @@ def headline(run: RunReport) -> str:
     boxes = "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in facts.items())
     low, high = metrics["accuracy_low"], metrics["accuracy_high"]
     return (
-        f"<h1>{escape(run.title)}</h1><p class=say>{metrics['correct']:,} of {metrics['total']:,} test images are right, {wrong:,} wrong. "
+        f"<h1>{escape(run.title)}</h1><p class=say>{metrics['correct']:,} of {metrics['total']:,} test {run.noun}s are right, {wrong:,} wrong. "
         f"With 95 % confidence the accuracy lies between {low:.2%} and {high:.2%} (Wilson).</p>"
         f'{charts.interval(metrics["accuracy"], low, high)}<div class="facts">{boxes}</div>'
     )
@@ -133,25 +138,25 @@ def training_curves(history: list[dict[str, float]]) -> str:
     )
 
 
-def confusion(evaluation: Evaluation) -> str:
+def confusion(evaluation: Evaluation, noun: str) -> str:
     names = [score.label for score in evaluation.per_class]
     pairs = confused_pairs(evaluation)
     rows = "".join(
         f"<tr><td>{escape(truth)} → {escape(called)}</td><td>{count}</td><td>{share:.1%}</td></tr>"
         for truth, called, count, share in pairs
     )
-    table = "<thead><tr><th>truth → answer</th><th>images</th><th>of the class</th></tr></thead>"
+    table = f"<thead><tr><th>truth → answer</th><th>{noun}s</th><th>of the class</th></tr></thead>"
     listed = f"<div class=scroll><table>{table}<tbody>{rows}</tbody></table></div>" if rows else "<p>No mistakes.</p>"
     return section(
         "Confusion",
-        "A row is what an image is, a column what it was called: blue on the diagonal is right, orange beside it is wrong.",
+        f"A row is what {a(noun)} is, a column what it was called: blue on the diagonal is right, orange beside it is wrong.",
         charts.heat_map(evaluation.confusion, names, "Confusion matrix, a row a true class"),
         listed,
     )
 
 
 def confused_pairs(evaluation: Evaluation, most: int = 12) -> list[tuple[str, str, int, float]]:
-    """(truth, answer, images, share of the class) of the most frequent confusions."""
+    """(truth, answer, examples, share of the class) of the most frequent confusions."""
     counts = evaluation.confusion.copy()
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
@@ -179,7 +184,7 @@ def mistakes(wrong: list[Mistake]) -> str:
     if not wrong:
         return ""
     figures = "".join(
-        f"<figure>{charts.picture(one.picture, f'{one.truth} called {one.prediction}')}<b>{escape(one.prediction)}</b> "
+        f"<figure>{one.exhibit}<b>{escape(one.prediction)}</b> "
         f"{one.confidence:.0%}<br>is {escape(one.truth)}<br><small>{escape(one.name)}</small></figure>"
         for one in wrong
     )
@@ -189,21 +194,21 @@ def mistakes(wrong: list[Mistake]) -> str:
     )
 
 
-def classes(evaluation: Evaluation) -> str:
+def classes(evaluation: Evaluation, noun: str) -> str:
     rows = "".join(
         f"<tr><td>{escape(score.label)}</td><td>{score.precision:.4f}</td><td>{score.recall:.4f}</td><td>{score.f1:.4f}</td>"
         f"<td>{score.support}</td></tr>"
         for score in evaluation.per_class
     )
-    head = "".join(f"<th>{name}</th>" for name in ("class", "precision", "recall", "F1", "images"))
+    head = "".join(f"<th>{name}</th>" for name in ("class", "precision", "recall", "F1", f"{noun}s"))
     return section(
         "Every class",
-        "Precision: of the images called so, how many are. Recall: of those that are, how many were found. A click on a heading sorts.",
+        f"Precision: of the {noun}s called so, how many are. Recall: of those that are, how many were found. A click on a heading sorts.",
         f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>",
     )
 
 
-def data_summary(data: dict[str, Any]) -> str:
+def data_summary(data: dict[str, Any], noun: str) -> str:
     splits: dict[str, dict[str, int]] = data["splits"]
     names = list(next(iter(splits.values())))
     head = "".join(f"<th>{escape(name)}</th>" for name in ("class", *splits))
@@ -215,7 +220,7 @@ def data_summary(data: dict[str, Any]) -> str:
     choices = "".join(f'<p class="choice">{escape(line)}</p>' for line in data["decisions"])
     return section(
         "Data",
-        "Images by class and part, what was noticed about them (orange), and what was chosen from them (blue).",
+        f"{noun.capitalize()}s by class and part, what was noticed about them (orange), and what was chosen from them (blue).",
         f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody><tfoot><tr><td><b>all</b></td>{totals}</tr></tfoot></table></div>",
         (notes + choices) or "<p>Nothing to note.</p>",
     )

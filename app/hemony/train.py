@@ -2,7 +2,12 @@
 
 hemony train experiment=cifar10                 a recipe; any key can be overridden: model.width=2 trainer.max_epochs=5
 hemony train data=image_folder data.root=DIR    your own class folders
+hemony train data=audio_folder data.root=DIR    the same with recordings
 hemony train resume=DIR                         go on with a run that was stopped
+hemony train -m experiment=digits seed=0,1,2    a sweep; --cfg job shows what would be done, --info what there is to choose
+
+Without data= it trains on the embedded digits. output=DIR names the bundle's folder; trainer.max_epochs=N, model=NAME and every other key
+can be set: `hemony train --cfg job` lists them, hemony/config.py explains them. --format table|json|jsonl|csv
 """
 
 import contextlib

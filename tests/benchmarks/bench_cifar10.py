@@ -16,20 +16,20 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from hemony import durable, hardware
+from hemony import domains, durable, hardware
 from hemony.config import CIFAR10Config, Fit, Precision
-from hemony.datasets import images
+from hemony.datasets.parts import Data, build
 from hemony.datasets.resident import PlainBatches
-from hemony.preprocessing import Normalise, channel_statistics
+from hemony.preprocessing import ImageView, Normalise, channel_statistics
 from tests.benchmarks.measure import CPU, convolution_gflops, data_folder, machine, spread, trained
 
 RECIPES = ("cifar10_fast", "cifar10")
 SEEDS = 3
 
 
-def cifar() -> images.ImageData:
+def cifar() -> Data:
     config = CIFAR10Config(validation_share=0.0)
-    return images.build(images.find(config), config, 3, 32, Fit.stretch)
+    return build(domains.find(config), config, ImageView(3, 32, Fit.stretch))
 
 
 def cropped_and_flipped(batch: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def cropped_and_flipped(batch: Tensor) -> Tensor:
     return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def resnet18_accuracy(data: images.ImageData, budget_s: float, seed: int = 0) -> tuple[float, float]:
+def resnet18_accuracy(data: Data, budget_s: float, seed: int = 0) -> tuple[float, float]:
     """(accuracy, epochs) of torchvision's ResNet-18 with a 3x3 stem after `budget_s` seconds of a plain loop.
 
     SGD with Nesterov momentum 0.9, weight decay 5e-4, batches of 128, a learning rate of 0.1 that rises over the first fifth of the

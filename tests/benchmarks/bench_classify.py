@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from hemony import bundle, hardware, media
+from hemony import bundle, hardware
 from hemony.config import Precision
 from hemony.inference import predict_logits
-from hemony.preprocessing import Resize
+from hemony.media.image import find_images
 from tests.benchmarks.measure import CPU, data_folder, elapsed_s, machine
 
 BATCH = 256
@@ -45,16 +45,11 @@ def many_images(folder: Path, root: Path) -> None:
     """A whole folder end to end, beside decoding alone, the network alone, and a loop that one would write with torchvision."""
     loaded = bundle.load(folder)
     bf16 = hardware.use_bf16(Precision.auto, CPU)
-    resize = Resize(loaded.preprocessing.size_px, loaded.preprocessing.fit)
-    paths, _ = media.find_images(root)
-
-    def decode(path: Path) -> torch.Tensor:
-        image: torch.Tensor = resize(torch.from_numpy(media.read_image(path, loaded.preprocessing.channels)))
-        return image
+    paths, _ = find_images(root)
 
     def decode_all() -> list[torch.Tensor]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(decode, paths))
+            return list(pool.map(loaded.preprocessing.read, paths))
 
     images = torch.stack(decode_all())
     dataset = datasets.ImageFolder(str(root), transforms.PILToTensor())
@@ -87,7 +82,7 @@ def many_images(folder: Path, root: Path) -> None:
 def main(folder: Path) -> None:
     root = data_folder("cifar10") / "test"
     print(f"classify {folder}, {machine()}")
-    single_image(folder, media.find_images(root)[0][0])
+    single_image(folder, find_images(root)[0][0])
     many_images(folder, root)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sklearn.svm import SVC
 
+from hemony import domains
 from hemony.config import DigitsConfig, Fit
-from hemony.datasets import images
+from hemony.datasets.parts import build
 from hemony.metrics import wilson_interval
+from hemony.preprocessing import ImageView
 from tests.benchmarks.measure import machine, spread, trained
 
 FOLDS = SEEDS = 5
@@ -20,7 +22,7 @@ SCANS = 1797
 def svc_correct(seed: int, fold: int) -> int:
     """Scans of a fold that a support vector machine gets right (gamma 0.001, as in scikit-learn's own example)."""
     config = DigitsConfig(folds=FOLDS, fold=fold, split_seed=seed, validation_share=0.0)
-    data = images.build(images.find(config), config, 1, 8, Fit.stretch)
+    data = build(domains.find(config), config, ImageView(1, 8, Fit.stretch))
     inputs = {
         name: part.batch(list(range(len(part)))).flatten(1).numpy() * (16 / 255) for name, part in data.parts.items() if len(part)
     }

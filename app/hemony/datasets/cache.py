@@ -1,4 +1,4 @@
-"""Decoding a collection once: every image resized to the network's size, in one file keyed by the content of all of them."""
+"""Decoding a collection once: every example as the network sees it, in one file keyed by the content of all of them."""
 
 import hashlib
 import json
@@ -13,46 +13,45 @@ import torch
 from torch import Tensor
 
 from hemony import durable
-from hemony.config import Fit
 from hemony.datasets.collection import Collection
 from hemony.datasets.folder import cache_folder
 from hemony.errors import InputError
-from hemony.preprocessing import Resize
+from hemony.preprocessing import View
 
-FORMAT = 2  # part of the key: a change of decoding or resizing raises it
+FORMAT = 3  # part of the key: a change of decoding or resizing raises it
 
 
-def decode(collection: Collection, channels: int, size_px: int, fit: Fit, keep: bool) -> tuple[Tensor | None, list[str]]:
-    """Every image as uint8 (N, channels, size_px, size_px), or None unless `keep`, and the errors: "" or one line each (N,).
+def decode(collection: Collection, view: View, keep: bool) -> tuple[Tensor | None, list[str]]:
+    """Every example (N, *view.shape), or None unless `keep`, and the errors: "" or one line each (N,).
 
-    With `keep=False` each image is decoded to see that it can be, and let go: for sets that are streamed.
+    With `keep=False` each is decoded to see that it can be, and let go: for sets that are streamed.
     """
-    store = cache_folder() / "images" / cache_key(collection, channels, size_px, fit, keep)
+    store = cache_folder() / "decoded" / cache_key(collection, view, keep)
     cached = _load(store, keep) if collection.cacheable else None
     if cached:
-        pixels, errors = cached
+        values, errors = cached
     else:
-        shape = (len(collection), channels, size_px, size_px)
-        pixels = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last) if keep else None
+        layout = torch.channels_last if len(view.shape) == 3 else torch.contiguous_format
+        values = torch.empty((len(collection), *view.shape), dtype=view.dtype, memory_format=layout) if keep else None
         errors = ["not decoded yet"] * len(collection)
     todo = [index for index, error in enumerate(errors) if error]  # what could not be read the last time may be read now
     changed = False
-    for index, image in zip(todo, decoded(collection, todo, channels, Resize(size_px, fit)), strict=True):
-        errors[index] = image if isinstance(image, str) else ""
+    for index, example in zip(todo, decoded(collection, todo, view), strict=True):
+        errors[index] = example if isinstance(example, str) else ""
         changed |= not cached or not errors[index]
-        if pixels is not None and not isinstance(image, str):
-            pixels[index] = image
+        if values is not None and not isinstance(example, str):
+            values[index] = example
     if changed and collection.cacheable:
-        _store(store, pixels, errors)
-    return pixels, errors
+        _store(store, values, errors)
+    return values, errors
 
 
-def decoded(collection: Collection, chosen: list[int], channels: int, resize: Resize) -> Iterator[Tensor | str]:
-    """In order, each chosen image decoded and resized in a thread pool, or the line that says why it cannot be."""
+def decoded(collection: Collection, chosen: list[int], view: View) -> Iterator[Tensor | str]:
+    """In order, each chosen example decoded in a thread pool, or the line that says why it cannot be."""
 
     def one(index: int) -> Tensor | str:
         try:
-            return resized(collection, index, channels, resize)
+            return view.example(collection, index)
         except InputError as error:
             return str(error)
 
@@ -63,44 +62,42 @@ def decoded(collection: Collection, chosen: list[int], channels: int, resize: Re
             if len(chosen) > block and collection.cacheable and sys.stderr.isatty():
                 done = min(start + block, len(chosen))
                 print(
-                    f"\rdecoding {done:,} of {len(chosen):,} images",
+                    f"\rdecoding {done:,} of {len(chosen):,} {collection.noun}s",
                     end="\n" if done == len(chosen) else "",
                     file=sys.stderr,
                 )
 
 
-def resized(collection: Collection, index: int, channels: int, resize: Resize) -> Tensor:
-    """One image, uint8 (channels, size_px, size_px). Raises InputError for one that cannot be decoded."""
-    image: Tensor = resize(torch.from_numpy(collection.read(index, channels, resize.size_px)))
-    return image
-
-
-def cache_key(collection: Collection, channels: int, size_px: int, fit: Fit, keep: bool) -> str:
-    """A name whose first half says where the images are and how they are decoded, and whose second half what is in them, in order."""
-    place = hashlib.blake2b(f"{FORMAT} {channels} {size_px} {fit.name} {keep} {collection.root}".encode(), digest_size=8)
+def cache_key(collection: Collection, view: View, keep: bool) -> str:
+    """A name whose first half says where the examples are and how they are seen, and whose second half what is in them, in order."""
+    words = f"{FORMAT} {view.key} {keep} {collection.root}"
+    place = hashlib.blake2b(words.encode(errors="surrogateescape"), digest_size=8)
     return f"{place.hexdigest()}-{hashlib.blake2b(collection.digests.tobytes(), digest_size=12).hexdigest()}"
 
 
 def _load(store: Path, keep: bool) -> tuple[Tensor | None, list[str]] | None:
     try:
         errors = json.loads(store.with_suffix(".json").read_bytes())
-        pixels = torch.from_numpy(np.load(store.with_suffix(".npy"), allow_pickle=False)).permute(0, 3, 1, 2) if keep else None
+        values = torch.from_numpy(np.load(store.with_suffix(".npy"), allow_pickle=False)) if keep else None
     except (OSError, ValueError):
         return None
-    return pixels, errors
+    if values is not None and values.ndim == 4:
+        values = values.permute(0, 3, 1, 2)
+    return values, errors
 
 
-def _store(store: Path, pixels: Tensor | None, errors: list[str]) -> None:
+def _store(store: Path, values: Tensor | None, errors: list[str]) -> None:
     """Best effort: a full disk must not stop a training that has all it needs in memory."""
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
         forget(store)
-        if pixels is not None:
+        if values is not None:
+            in_order = values.permute(0, 2, 3, 1) if values.ndim == 4 else values  # as images lie in memory: channels last
             with durable.replacing(store.with_suffix(".npy")) as file:
-                np.save(file, pixels.permute(0, 2, 3, 1).numpy(), allow_pickle=False)
+                np.save(file, in_order.numpy(), allow_pickle=False)
         durable.write_bytes(store.with_suffix(".json"), json.dumps(errors).encode())
     except OSError as error:
-        print(f"warning: the decoded images are not cached in {store.parent}: {error.strerror}", file=sys.stderr)
+        print(f"warning: the decoded data is not cached in {store.parent}: {error.strerror}", file=sys.stderr)
 
 
 def forget(store: Path) -> None:

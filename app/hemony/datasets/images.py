@@ -1,147 +1,133 @@
-"""Image data sets, from the config to what a training or an evaluation reads."""
+"""Finding images: class folders, and the sets that are known by name."""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import contextlib
+import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from hemony.config import DataConfig, Fit
-from hemony.datasets.cache import decode, resized
-from hemony.datasets.collection import PARTS, Collection, check_unreadable, skipped
-from hemony.datasets.folder import scan_folder
-from hemony.datasets.named import digits, named
-from hemony.datasets.split import assign_parts, duplicate_notes
-from hemony.errors import UsageError
-from hemony.preprocessing import Resize
+from hemony.config import ImageDataConfig
+from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, ImageCollection, Indices, Pixels
+from hemony.datasets.folder import classed_files, data_root, file_facts, of_suffixes
+from hemony.errors import InputError, UsageError
+from hemony.media import image
+
+TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+DIGIT_NAMES = [str(digit) for digit in range(10)]
 
 
-@dataclass
-class ImagePart:
-    """N images of one part. Resident ones lie in `store`; streamed ones are decoded as they are asked for."""
-
-    collection: Collection  # of these N images alone
-    channels: int
-    resize: Resize
-    store: Tensor | None  # uint8 (all, C, S, S), channels last: the images of all parts, which share it
-    places: Tensor  # (N,) int64: where in the store this part's images are
-
-    def __len__(self) -> int:
-        return len(self.collection)
-
-    @property
-    def labels(self) -> Tensor:
-        """(N,) int64."""
-        return torch.from_numpy(self.collection.labels)
-
-    def batch(self, positions: Tensor, threads: int = 1) -> Tensor:
-        """The images at these positions (B,), uint8 (B, C, S, S); `threads` decode those that are not resident."""
-        if self.store is not None:
-            return self.store[self.places[positions]]
-
-        def decoded(position: int) -> Tensor:
-            return resized(self.collection, position, self.channels, self.resize)
-
-        if threads == 1:
-            return torch.stack([decoded(position) for position in positions.tolist()])
-        with ThreadPoolExecutor(threads) as pool:
-            return torch.stack(list(pool.map(decoded, positions.tolist())))
-
-
-@dataclass
-class ImageData:
-    """A data set decoded at the network's size, in its three parts (validation may be empty)."""
-
-    class_names: list[str]
-    channels: int
-    size_px: int
-    fit: Fit
-    train: ImagePart
-    validation: ImagePart
-    test: ImagePart
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def parts(self) -> dict[str, ImagePart]:
-        return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
-
-    def summary(self) -> dict[str, Any]:
-        """Images by part and class, and what was noticed; JSON-able."""
-        splits = {}
-        for name, part in self.parts.items():
-            counts = np.bincount(part.collection.labels, minlength=len(self.class_names))
-            splits[name] = dict(zip(self.class_names, counts.tolist(), strict=True))
-        return {"splits": splits, "warnings": list(self.notes)}
-
-
-def find(config: DataConfig) -> Collection:
-    """The collection that a config names, before anything is decoded. Raises InputError where too few of its files can be read."""
+def find(config: ImageDataConfig) -> ImageCollection:
+    """The collection that a config names, before anything is decoded."""
     if config.kind == "digits":
         return digits()
     if config.kind == "image_folder":
         if not config.root:
             raise UsageError("data=image_folder needs data.root=FOLDER, a folder that holds one of pictures for each class")
-        collection = scan_folder(Path(config.root))
-    else:
-        collection = named(config)
-    total = len(collection) + len(collection.unreadable)
-    check_unreadable(collection.unreadable, total, collection.root, config.max_unreadable_share)
-    collection.notes += skipped(collection.unreadable, total)
+        return scan_folder(Path(config.root))
+    return named(config)
+
+
+def scan_folder(root: Path) -> ImageCollection:
+    """All pictures under `root` with their classes, digests and sizes. Raises InputError for a layout that is not one of classes."""
+    files = classed_files(root, "picture", image.find_images)
+    facts = file_facts(root, files.paths, "image", probe)
+    headers = np.array([fact.header or (0, 0, 0) for fact in facts])
+
+    def read(index: int, channels: int, least_size_px: int | None) -> Pixels:
+        return image.read_image(files.paths[index], channels, least_size_px)
+
+    collection = ImageCollection(
+        class_names=files.class_names,
+        names=[path.relative_to(root).as_posix() for path in files.paths],
+        labels=np.array(files.labels),
+        digests=np.array([fact.digest for fact in facts], dtype=np.uint64),
+        given=np.array(files.parts),
+        sizes=headers[:, :2],
+        colour=headers[:, 2] > 0,
+        read=read,
+        root=str(root),
+    ).keep(np.array([not fact.error for fact in facts]))
+    collection.unreadable = [fact.error for fact in facts if fact.error]
+    if files.left_out:
+        collection.notes.append(f"{files.left_out.total():,} files are left out as no images{of_suffixes(files.left_out)}")
     return collection
 
 
-def decode_collection(
-    collection: Collection, config: DataConfig, channels: int, size_px: int, fit: Fit
-) -> tuple[Collection, Tensor | None]:
-    """The readable images, and their pixels, uint8 (N, channels, size_px, size_px), or None where they are to be streamed."""
-    resident = len(collection) * channels * size_px**2 <= config.memory_budget_gib * 2**30
-    pixels, errors = decode(collection, channels, size_px, fit, keep=resident)
-    readable = np.array([not error for error in errors])
-    kept = collection.keep(readable)
-    damaged = [error for error in errors if error]
-    total = len(collection) + len(collection.unreadable)
-    check_unreadable([*collection.unreadable, *damaged], total, collection.root, config.max_unreadable_share)
-    kept.notes += skipped(damaged, total)
-    if not resident:
-        kept.notes.append(
-            f"{len(kept):,} images of {size_px} pixels pass data.memory_budget_gib={config.memory_budget_gib:g}: "
-            f"they are streamed through workers"
-        )
-    if pixels is not None and not readable.all():
-        pixels = pixels[torch.from_numpy(readable)]
-    return kept, pixels
+def probe(path: Path) -> tuple[int, ...]:
+    """Height and width in pixels, and 1 for a colour image."""
+    header = image.probe_image(path)
+    return header.height, header.width, int(header.colour)
 
 
-def build(collection: Collection, config: DataConfig, channels: int, size_px: int, fit: Fit) -> ImageData:
-    """Decode a collection and part it. Raises InputError for one that cannot be parted."""
-    collection, pixels = decode_collection(collection, config, channels, size_px, fit)
-    parts = assign_parts(collection, config)
-    notes = [*collection.notes, *duplicate_notes(collection, parts), *imbalance_notes(collection)]
-    resize = Resize(size_px, fit)
+def from_arrays(images: Pixels, labels: Indices, given: Indices, class_names: list[str], root: str) -> ImageCollection:
+    """A collection of equal-sized images in memory: uint8 (N, H, W) or (N, H, W, C)."""
+    images = images[..., None] if images.ndim == 3 else images
+    count, height, width, channels = images.shape
 
-    def part_of(code: int) -> ImagePart:
-        return select(collection, pixels, parts == code, channels, resize)
+    def read(index: int, wanted: int, least_size_px: int | None) -> Pixels:
+        pixels: Pixels = images[index]
+        if wanted == channels:
+            return pixels
+        if wanted == 3:
+            return np.repeat(pixels, 3, axis=2)
+        weights = np.array([299, 587, 114])  # ITU-R BT.601 luma, as Pillow converts
+        grey: Pixels = (((pixels.astype(np.int64) * weights).sum(axis=2, keepdims=True) + 500) // 1000).astype(np.uint8)
+        return grey
 
-    train, validation, test = (part_of(code) for code in range(len(PARTS)))
-    return ImageData(collection.class_names, channels, size_px, fit, train, validation, test, notes)
+    digests = [int.from_bytes(hashlib.blake2b(pixels.tobytes(), digest_size=8).digest(), "little") for pixels in images]
+    return ImageCollection(
+        class_names=class_names,
+        names=[f"{index:05d}" for index in range(count)],
+        labels=labels.astype(np.int64),
+        digests=np.array(digests, dtype=np.uint64),
+        given=given.astype(np.int64),
+        sizes=np.tile([[height, width]], (count, 1)),
+        colour=np.full(count, channels == 3),
+        read=read,
+        root=root,
+        cacheable=False,
+    )
 
 
-def select(collection: Collection, pixels: Tensor | None, mask: Any, channels: int, resize: Resize) -> ImagePart:
-    """The images where the boolean array `mask` (N,) is true."""
-    return ImagePart(collection.keep(mask), channels, resize, pixels, torch.from_numpy(np.flatnonzero(mask)))
+def digits() -> ImageCollection:
+    """The 1,797 scans of scikit-learn (Alpaydin and Kaynak 1998), 8x8, 17 grey levels spread over 0 to 255."""
+    from sklearn.datasets import load_digits
+
+    scans: Any = load_digits()
+    images = np.rint(scans.images * (255 / 16)).astype(np.uint8)
+    return from_arrays(images, scans.target, np.full(len(images), UNASSIGNED), DIGIT_NAMES, "scikit-learn")
 
 
-def imbalance_notes(collection: Collection) -> list[str]:
-    """A line when the largest class has at least three times the images of the smallest."""
-    counts = np.bincount(collection.labels, minlength=len(collection.class_names))
-    least, most = int(counts.argmin()), int(counts.argmax())
-    if counts[most] < 3 * counts[least]:
-        return []
-    names = collection.class_names
-    return [
-        f"classes are imbalanced: {names[most]} has {counts[most]} images, {names[least]} {counts[least]} "
-        f"(ratio {counts[most] / counts[least]:.1f}); look at balanced_accuracy and macro_f1"
-    ]
+def named(config: ImageDataConfig) -> ImageCollection:
+    """CIFAR or MNIST: `{train,test}/CLASS/*.png` under the root, else torchvision's own files there, else a download into it."""
+    root = data_root(config)
+    if (root / "train").is_dir() and (root / "test").is_dir():
+        return scan_folder(root)
+    parts = [_torchvision_part(config.kind, root, train) for train in (True, False)]
+    images = np.concatenate([np.asarray(part.data) for part in parts])
+    labels = np.concatenate([np.asarray(part.targets) for part in parts])
+    given = np.concatenate([np.full(len(part), code) for part, code in zip(parts, (TRAIN, TEST), strict=True)])
+    names = DIGIT_NAMES if config.kind == "mnist" else [str(name) for name in parts[0].classes]
+    return from_arrays(images, labels, given, names, str(root))
+
+
+def _torchvision_part(kind: str, root: Path, train: bool) -> Any:
+    """torchvision's data set: checked against its checksums, downloaded when it is not there."""
+    from torchvision import datasets
+
+    source = getattr(datasets, TORCHVISION[kind])
+    with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its progress to stdout
+        with contextlib.suppress(RuntimeError):
+            return source(root, train=train, download=False)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            return source(root, train=train, download=True)
+        except Exception as error:  # urllib, socket, tarfile and checksum errors alike: the remedy is the same
+            with contextlib.suppress(OSError):
+                root.rmdir()  # only an empty folder goes
+            raise InputError(
+                f"{kind} is not in {root} and cannot be downloaded ({' '.join(str(error).split())[:120]}): put "
+                f"train/CLASS/*.png and test/CLASS/*.png, or torchvision's files, into that folder or name another with data.root="
+            ) from None

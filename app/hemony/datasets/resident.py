@@ -2,18 +2,33 @@
 
 import os
 from collections.abc import Iterator
-from typing import cast
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hemony.config import Flip
-from hemony.datasets.augment import Augment, mirrored
-from hemony.datasets.images import ImagePart
+from hemony.datasets.parts import Part
 from hemony.datasets.seeding import generator
 
-Batch = tuple[Tensor, Tensor, int]  # images (B, C, S, S), targets (B,) or (B, K), step
+Batch = tuple[Tensor, Tensor, int]  # inputs (B, ...), targets (B,) or (B, K), step
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in the training a batch is augmented, and by which draws."""
+
+    positions: Tensor  # (B,) of the batch's examples in the training part
+    epoch: int
+    share: float  # of the whole training that is done
+    draw: Generator  # on the batch's device, for this step alone
+
+
+class Augmentation(Protocol):
+    """What is done to a training batch: inputs and labels (B,) in, inputs and labels or shares of classes (B, K) out."""
+
+    def __call__(self, inputs: Tensor, labels: Tensor, moment: Moment, /) -> tuple[Tensor, Tensor]: ...
 
 
 class TrainingBatches:
@@ -26,11 +41,11 @@ class TrainingBatches:
 
     def __init__(
         self,
-        part: ImagePart,
+        part: Part,
         batch_size: int,
         epochs: int,
         seed: int,
-        augment: Augment,
+        augment: Augmentation,
         device: torch.device,
         workers: int | None = None,
     ) -> None:
@@ -44,7 +59,6 @@ class TrainingBatches:
         self.workers = (os.cpu_count() or 1) if workers is None else workers
         self.step = 0
         self.labels = part.labels.to(device)
-        self.flip_bits = torch.rand(len(part), generator=generator(seed, "flip")).to(device) < 0.5
         self.store, self.places = part.store, part.places
         if part.store is not None and device.type != "cpu":  # not the other parts
             self.store, self.places = part.store[part.places].to(device), torch.arange(len(part), device=device)
@@ -65,33 +79,28 @@ class TrainingBatches:
             epoch, first = divmod(self.step, self.epoch_batches)
             order = torch.randperm(len(self.part), generator=generator(self.seed, "order", epoch))
             positions = list(torch.split(order[: self.epoch_batches * self.batch_size], self.batch_size))[first:]
-            for chosen, images in zip(positions, self._images(positions), strict=True):
+            for chosen, inputs in zip(positions, self._inputs(positions), strict=True):
                 step = self.step
                 self.step += 1
-                yield self._augmented(chosen.to(self.device), images, epoch, step)
+                yield self._augmented(chosen.to(self.device), inputs, epoch, step)
 
-    def _images(self, positions: list[Tensor]) -> Iterator[Tensor]:
+    def _inputs(self, positions: list[Tensor]) -> Iterator[Tensor]:
         if self.store is not None:
             for chosen in positions:
                 yield self.store[self.places[chosen.to(self.device)]]
         else:
-            for images in stream(self.part, positions, self.workers):
-                yield images.to(self.device, non_blocking=True)
+            for inputs in stream(self.part, positions, self.workers):
+                yield inputs.to(self.device, non_blocking=True)
 
-    def _augmented(self, chosen: Tensor, images: Tensor, epoch: int, step: int) -> Batch:
-        draw = generator(self.seed, "augment", step, self.device)
-        flip = self.augment.config.flip
-        bits = self.flip_bits[chosen]
-        if flip is Flip.random:
-            bits = torch.rand(len(chosen), generator=draw, device=self.device) < 0.5
-        images, targets = self.augment(images, self.labels[chosen], mirrored(flip, bits, epoch), draw)
-        return self.augment.shrunk(images, step / len(self)), targets, step
+    def _augmented(self, chosen: Tensor, inputs: Tensor, epoch: int, step: int) -> Batch:
+        moment = Moment(chosen, epoch, step / len(self), generator(self.seed, "augment", step, self.device))
+        return *self.augment(inputs, self.labels[chosen], moment), step
 
 
 class PlainBatches:
-    """Images and labels in order, without augmentation: for validation and evaluation."""
+    """Inputs and labels in order, without augmentation: for validation and evaluation."""
 
-    def __init__(self, part: ImagePart, batch_size: int, device: torch.device, workers: int | None = None) -> None:
+    def __init__(self, part: Part, batch_size: int, device: torch.device, workers: int | None = None) -> None:
         self.part = part
         self.batch_size = batch_size
         self.device = device
@@ -103,14 +112,14 @@ class PlainBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         positions = list(torch.split(torch.arange(len(self.part)), self.batch_size))
         labels = self.part.labels
-        for chosen, images in zip(positions, stream(self.part, positions, self.workers), strict=True):
-            yield images.to(self.device), labels[chosen].to(self.device)
+        for chosen, inputs in zip(positions, stream(self.part, positions, self.workers), strict=True):
+            yield inputs.to(self.device), labels[chosen].to(self.device)
 
 
 class _Stream(Dataset[Tensor]):
     """One item is one batch, so that a worker decodes a batch at a time."""
 
-    def __init__(self, part: ImagePart) -> None:
+    def __init__(self, part: Part) -> None:
         self.part = part
 
     def __getitem__(self, positions: Tensor) -> Tensor:
@@ -118,7 +127,7 @@ class _Stream(Dataset[Tensor]):
         return self.part.batch(positions)
 
 
-def stream(part: ImagePart, positions: list[Tensor], workers: int) -> Iterator[Tensor]:
+def stream(part: Part, positions: list[Tensor], workers: int) -> Iterator[Tensor]:
     """The batches at these positions: sliced from memory, or decoded by worker processes, in the order asked for."""
     if part.store is not None or not workers:
         yield from (part.batch(chosen) for chosen in positions)

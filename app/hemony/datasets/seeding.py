@@ -13,3 +13,8 @@ def derived_seed(seed: int, purpose: str, index: int = 0) -> int:
 
 def generator(seed: int, purpose: str, index: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(derived_seed(seed, purpose, index))
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, draw: torch.Generator) -> torch.Tensor:
+    """Draws between `low` and `high`, on the generator's device."""
+    return low + (high - low) * torch.rand(shape, generator=draw, device=draw.device)

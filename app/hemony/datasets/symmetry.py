@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hemony.datasets.images import ImagePart
+from hemony.datasets.parts import Part
 from hemony.datasets.seeding import generator
 
 SAMPLE = 4000  # images looked at
@@ -21,7 +21,7 @@ PATCH_PX = 5
 TOLERATED_LOSS = 0.08  # share of the accuracy above chance that mirroring may cost
 
 
-def mirror_test(part: ImagePart, seed: int) -> tuple[bool, str]:
+def mirror_test(part: Part, seed: int) -> tuple[bool, str]:
     """Whether to mirror the images of a part, and the sentence that says why."""
     chosen = torch.randperm(len(part), generator=generator(seed, "mirror test"))[:SAMPLE]
     images, labels = shrunk(part, chosen), part.labels[chosen]
@@ -33,7 +33,7 @@ def mirror_test(part: ImagePart, seed: int) -> tuple[bool, str]:
     right, right_mirrored = float(weights @ straight.double()), float(weights @ mirrored.double())
     learned = right - 1 / present
     figures = f"a quick classifier gets {right:.0%} of held-out images right (mean over classes), {right_mirrored:.0%} when they are mirrored"
-    coloured = part.channels == 3
+    coloured = part.view.shape[0] == 3
     if learned < 3 * standard_error(weights, straight.double()):
         return coloured, f"{figures}: it cannot tell, so colour images are mirrored and grey ones are not"
     lost = straight.double() - mirrored.double()  # paired: the same images, seen twice
@@ -42,9 +42,9 @@ def mirror_test(part: ImagePart, seed: int) -> tuple[bool, str]:
     return keeps, f"{figures}: mirroring {'keeps' if keeps else 'may break'} the labels"
 
 
-def shrunk(part: ImagePart, chosen: Tensor) -> Tensor:
+def shrunk(part: Part, chosen: Tensor) -> Tensor:
     """The chosen images, float (N, C, S, S) in 0 to 1, S at most LARGEST_PX, a few hundred at a time."""
-    size = min(part.resize.size_px, LARGEST_PX)
+    size = min(part.view.shape[-1], LARGEST_PX)
     threads = os.cpu_count() or 1
     batches = (part.batch(some, threads).float() / 255 for some in torch.split(chosen, 250))
     return torch.cat([functional.interpolate(images, (size, size), mode="bilinear", antialias=True) for images in batches])

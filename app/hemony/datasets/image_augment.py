@@ -10,19 +10,32 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from hemony.config import AugmentConfig, Flip
+from hemony.config import Flip, ImageAugmentConfig
+from hemony.datasets.mixing import mixing_share, mixup
+from hemony.datasets.resident import Moment
 
 
-class Augment:
-    """All that the config asks for, in a fixed order: crop and flip, rotate and scale, colour, cutout, mixup or cutmix."""
+class ImageAugment:
+    """All that the config asks for, in a fixed order: crop and flip, rotate and scale, colour, cutout, mixup or cutmix, shrink.
 
-    def __init__(self, config: AugmentConfig, classes: int, mean: tuple[float, ...]) -> None:
+    `flip_bits` (N,) bool says of each training image which of two halves it is in when they are mirrored in turn.
+    """
+
+    def __init__(self, config: ImageAugmentConfig, classes: int, mean: tuple[float, ...], flip_bits: Tensor) -> None:
         self.config = config
         self.classes = classes
         self.fill = torch.tensor(mean)[:, None, None] * 255  # a cut-out square is the mean: zero after normalising
+        self.flip_bits = flip_bits
 
-    def __call__(self, images: Tensor, targets: Tensor, mirrored: Tensor, draw: Generator) -> tuple[Tensor, Tensor]:
-        """`mirrored` (B,) bool says which images to flip; the other choices come from `draw`."""
+    def __call__(self, images: Tensor, targets: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
+        bits = self.flip_bits.to(images.device)[moment.positions]
+        if self.config.flip is Flip.random:
+            bits = torch.rand(len(images), generator=moment.draw, device=images.device) < 0.5
+        images, targets = self.changed(images, targets, mirrored(self.config.flip, bits, moment.epoch), moment.draw)
+        return self.shrunk(images, moment.share), targets
+
+    def changed(self, images: Tensor, targets: Tensor, mirrored: Tensor, draw: Generator) -> tuple[Tensor, Tensor]:
+        """Everything but the shrinking; `mirrored` (B,) bool says which images to flip, the other choices come from `draw`."""
         config = self.config
         images = crop_and_flip(images, config.shift_px or 0, mirrored, draw)
         if config.rotate_degrees or config.scale_share:
@@ -111,23 +124,6 @@ def cut_out(images: Tensor, side_px: int, fill: Tensor, draw: Generator) -> Tens
     rows, columns = ((places >= centre - low) & (places < centre + high) for centre in centres)
     inside = (rows[:, :, None] & columns[:, None, :])[:, None]  # (B, 1, S, S)
     return torch.where(inside, fill.to(images.dtype), images)
-
-
-def mixing_share(alpha: float, draw: Generator) -> float:
-    """A draw from Beta(alpha, alpha) by Jöhnk's method, in float64 on the CPU."""
-    cpu = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=draw, device=draw.device)))
-    while True:
-        first, second = (torch.rand(2, generator=cpu, dtype=torch.float64) ** (1 / alpha)).tolist()
-        if 0 < first + second <= 1:
-            return float(first / (first + second))
-
-
-def mixup(images: Tensor, targets: Tensor, alpha: float, draw: Generator) -> tuple[Tensor, Tensor]:
-    """Each image and its target (B, K) blended with those of another one (Zhang et al. 2018)."""
-    share = mixing_share(alpha, draw)
-    others = torch.randperm(len(images), generator=draw, device=images.device)
-    images = images.float()
-    return images.lerp(images[others], 1 - share), targets.lerp(targets[others], 1 - share)
 
 
 def cutmix(images: Tensor, targets: Tensor, alpha: float, draw: Generator) -> tuple[Tensor, Tensor]:

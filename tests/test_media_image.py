@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemony import media
 from hemony.errors import InputError
+from hemony.media import image as media
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -222,7 +222,7 @@ def test_a_text_bomb_costs_no_memory_to_speak_of(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(text_bomb())
     script = (
-        "import resource, sys; from hemony import media; from hemony.errors import InputError\n"
+        "import resource, sys; from hemony.media import image as media; from hemony.errors import InputError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for path in sys.argv[1:]:\n"
         "    try: media.read_image(path, 3)\n"

@@ -1,13 +1,12 @@
-"""The only place that decodes an image file.
+"""Decoding image files.
 
 Content decides, not the suffix. What cannot be decoded raises InputError with one line; nothing is allocated on the word of a header
-alone, and no picture is returned that is only partly there. Needs neither torch nor the rest of the package.
+alone, and no picture is returned that is only partly there. Needs no torch.
 """
 
 import contextlib
 import io
 import os
-import stat
 import struct
 import warnings
 from collections import Counter
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from hemony.errors import InputError
+from hemony.media.files import find_files, open_regular, shown, what_it_is
 
 # None of these starts a program, as Pillow's PostScript reader does.
 WANTED = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
@@ -75,40 +75,14 @@ def probe_image(source: Path | str | bytes) -> ImageHeader:
 
 
 def find_images(root: Path) -> tuple[list[Path], Counter[str]]:
-    """Every image file below `root`, by suffix, sorted by path, and how many others there are of each suffix.
-
-    Hidden files and folders are left out of both, and no folder is entered twice.
-    """
-    found: list[Path] = []
-    others: Counter[str] = Counter()
-    visited: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in IMAGE_SUFFIXES and not name.startswith("."):
-                found.append(Path(folder, name))
-            elif not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
-                others[suffix] += 1
-    return sorted(found, key=os.fsencode), others
-
-
-def shown(source: Path | str | bytes) -> str:
-    """A path as it can stand in one line."""
-    if isinstance(source, bytes):
-        return "the image"
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in str(source))
+    """Every image file below `root`, by suffix, sorted by path, and how many others there are of each suffix."""
+    return find_files(root, IMAGE_SUFFIXES)
 
 
 @contextlib.contextmanager
 def opened(source: Path | str | bytes) -> Iterator[Image.Image]:
     """An image whose header has been read and found reasonable; whatever Pillow raises becomes an InputError."""
-    name = shown(source)
+    name = "the image" if isinstance(source, bytes) else shown(source)
     content = source if isinstance(source, bytes) else read_file(Path(source), name)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -117,7 +91,7 @@ def opened(source: Path | str | bytes) -> Iterator[Image.Image]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{name}: {what_it_is(content)}") from None
+        raise InputError(f"{name}: {unidentified(content)}") from None
     except MemoryError:
         raise InputError(f"{name}: too large for this machine's memory") from None
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error, EOFError, IndexError, ...
@@ -126,48 +100,19 @@ def opened(source: Path | str | bytes) -> Iterator[Image.Image]:
 
 
 def read_file(path: Path, name: str) -> bytes:
-    """A regular file of reasonable size. A pipe or device is refused before it can block."""
-    try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise InputError(f"{name}: a folder, not an image file")
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{name}: a pipe or a device, not an image file")
-            if status.st_size > MAX_FILE_BYTES:
-                raise InputError(
-                    f"{name}: {status.st_size / 2**20:,.0f} MiB, more than the {MAX_FILE_BYTES // 2**20} MiB that are read"
-                )
-            content = file.read(MAX_FILE_BYTES)
-    except IsADirectoryError:
-        raise InputError(f"{name}: a folder, not an image file") from None
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not content:
-        raise InputError(f"{name}: an empty file")
-    return content
+    """A regular file of reasonable size."""
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise InputError(f"{name}: {size / 2**20:,.0f} MiB, more than the {MAX_FILE_BYTES // 2**20} MiB that are read")
+        return stream.read(MAX_FILE_BYTES)
 
 
-def what_it_is(content: bytes) -> str:
-    """A guess for a file that is no image, so that the user sees what went wrong."""
-    start = content[:512].lstrip().lower()
-    kinds = {
-        b"<!doctype html": "an HTML page",
-        b"<html": "an HTML page",
-        b"<svg": "an SVG drawing",
-        b"<?xml": "an XML file (SVG drawings are not read)",
-        b"%pdf": "a PDF document",
-        b"pk\x03\x04": "a ZIP archive",
-        b"%!ps": "a PostScript document",
-    }
-    for mark, kind in kinds.items():
-        if start.startswith(mark):
-            return f"{kind}, not an image"
-    if start[4:8] == b"ftyp":
+def unidentified(content: bytes) -> str:
+    """What a file is that Pillow does not know."""
+    if content[4:8] == b"ftyp":
         return "a HEIF or video file; convert it to JPEG or PNG"
-    return "not an image, or one too damaged to be recognised"
+    return what_it_is(content[:512], "image", "not an image, or one too damaged to be recognised")
 
 
 def check_header(image: Image.Image, name: str, file_bytes: int) -> None:

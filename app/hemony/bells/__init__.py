@@ -1,0 +1,1 @@
+"""Bells: their pitch and their sound."""

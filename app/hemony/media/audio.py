@@ -1,0 +1,162 @@
+"""Decoding audio files: in blocks, mixed to one channel, at the sample rate that is asked for.
+
+Content decides, not the suffix. What cannot be decoded raises InputError with one line; nothing is allocated on the word of a header, so
+memory stays at a few blocks whatever a file claims and however long it is.
+"""
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from hemony.errors import InputError
+from hemony.media.files import find_files, open_regular, shown, what_it_is
+
+Samples = npt.NDArray[np.int16]
+
+AUDIO_SUFFIXES = frozenset(".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf".split())
+LEAST_RATE_HZ, MOST_RATE_HZ = 1_000, 1_000_000
+MOST_CHANNELS = 256
+BLOCK_VALUES = 2**18  # values, over all channels, that are decoded at a time
+FULL_SCALE = 32_768  # of int16: samples of 16 bits come through as they are
+
+
+@dataclass(frozen=True)
+class AudioHeader:
+    """What a file says of itself; `frames` is a claim until it has been read."""
+
+    sample_rate_hz: int
+    channels: int
+    frames: int
+
+
+def read_audio(path: Path, sample_rate_hz: int, most_s: float = 3600.0) -> Samples:
+    """A whole recording, mono, int16 (samples,). Raises InputError, also for one of more than `most_s` seconds."""
+    blocks, samples = [], 0
+    for block in audio_blocks(path, sample_rate_hz):
+        blocks.append(block)
+        samples += len(block)
+        if samples > most_s * sample_rate_hz:
+            raise InputError(f"{shown(path)}: longer than {most_s:,.0f} s, which is read whole only by windows")
+    return np.concatenate(blocks)
+
+
+def audio_blocks(path: Path, sample_rate_hz: int, start_s: float = 0.0, end_s: float | None = None) -> Iterator[Samples]:
+    """A recording as blocks of mono int16 samples, resampled without a seam, from `start_s` to `end_s` of it.
+
+    Channels are averaged; values that are not finite become silence; louder ones than full scale are clipped. A file that ends before
+    its header says gives what is there. Raises InputError for one with nothing in it.
+    """
+    name, total = shown(path), 0
+    with opened(path) as (file, header):
+        resampler = None
+        if header.sample_rate_hz != sample_rate_hz:
+            resampler = soxr.ResampleStream(header.sample_rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
+        for mono, last in decoded_blocks(file, header, name, start_s, end_s):
+            samples = resampler.resample_chunk(mono, last=last) if resampler else mono
+            if last and not total and not len(samples):
+                samples = np.zeros(1, np.float32)  # less than a sample at the new rate
+            total += len(samples)
+            if len(samples):
+                yield as_int16(samples)
+    if not total:
+        raise InputError(f"{name}: no sound in it (0 samples{f' from {start_s:g} s on' if start_s else ''})")
+
+
+def decoded_blocks(
+    file: soundfile.SoundFile, header: AudioHeader, name: str, start_s: float, end_s: float | None
+) -> Iterator[tuple[npt.NDArray[np.float32], bool]]:
+    """(mono block (frames,), whether it is the last)."""
+    rows = max(1, BLOCK_VALUES // header.channels)
+    skip = round(start_s * header.sample_rate_hz)
+    left = None if end_s is None else round(end_s * header.sample_rate_hz) - skip
+    if skip > rows:
+        with contextlib.suppress(soundfile.LibsndfileError, RuntimeError):  # where nothing can be sought, what comes before is read
+            skip -= file.seek(skip)
+    buffer = np.empty((rows, header.channels), np.float32)
+    waiting: npt.NDArray[np.float32] | None = None
+    damage = ""
+    while not damage and (left is None or left > 0):
+        buffer.fill(np.nan)
+        try:
+            block = file.read(out=buffer)
+        except (soundfile.LibsndfileError, RuntimeError) as error:  # what was decoded up to the damage is kept
+            damage = getattr(error, "error_string", None) or one_line(error)
+            block = buffer[: int(np.isnan(buffer).all(axis=1).argmax())]
+        if not len(block):
+            break
+        if skip:
+            dropped = min(skip, len(block))
+            skip -= dropped
+            block = block[dropped:]
+        block = block if left is None else block[:left]
+        if len(block):
+            left = None if left is None else left - len(block)
+            if waiting is not None:
+                yield waiting, False
+            waiting = mixed(block)
+    if waiting is None and damage:
+        raise InputError(f"{name}: damaged audio ({damage})")
+    if waiting is not None:
+        yield waiting, True
+
+
+def mixed(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(frames, channels) to their mean (frames,), with silence for what is not finite."""
+    if not np.isfinite(block).all():
+        block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+    mono: npt.NDArray[np.float32] = block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1)
+    return mono
+
+
+def as_int16(samples: npt.NDArray[np.float32]) -> Samples:
+    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def probe_audio(path: Path) -> AudioHeader:
+    """What the header says. Raises InputError for what `audio_blocks` would refuse by it."""
+    with opened(path) as (_, header):
+        return header
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, AudioHeader]]:
+    """A regular file whose header has been read and found reasonable."""
+    name = shown(path)
+    with open_regular(path) as stream:
+        start = stream.read(512)
+        os.lseek(stream.fileno(), 0, os.SEEK_SET)  # where libsndfile begins; `seek` would move our buffer alone
+        try:
+            file = soundfile.SoundFile(stream.fileno(), closefd=False)
+        except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+            reason = f"not an audio file ({getattr(error, 'error_string', None) or one_line(error)})"
+            raise InputError(f"{name}: {what_it_is(start, 'audio file', reason)}") from None
+        with file:
+            header = AudioHeader(file.samplerate, file.channels, file.frames)
+            check_header(header, name)
+            yield file, header
+
+
+def check_header(header: AudioHeader, name: str) -> None:
+    if not LEAST_RATE_HZ <= header.sample_rate_hz <= MOST_RATE_HZ:
+        raise InputError(
+            f"{name}: claims {header.sample_rate_hz:,} samples a second; from {LEAST_RATE_HZ:,} to {MOST_RATE_HZ:,} are read"
+        )
+    if not 1 <= header.channels <= MOST_CHANNELS:
+        raise InputError(f"{name}: claims {header.channels} channels; from 1 to {MOST_CHANNELS} are read")
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def find_audio(root: Path) -> tuple[list[Path], Counter[str]]:
+    """Every audio file below `root`, by suffix, sorted by path, and how many others there are of each suffix."""
+    return find_files(root, AUDIO_SUFFIXES)

@@ -1,0 +1,163 @@
+"""A compact residual network on log-mel spectrograms: a waveform of any length in, logits out.
+
+The front end is part of the network, so that training, evaluation and export hear the same. Convolutions are dense and few: on CPUs
+they run near the peak of the machine, where depthwise ones (BC-ResNet, MatchboxNet) wait for memory.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hemony.config import SpectrogramConfig
+from hemony.errors import UsageError
+from hemony.models.mel import LogMel
+
+STEM_CHANNELS = 24
+BLOCK_CHANNELS = (48, 96, 128)  # of the blocks, each of which halves bands and frames
+
+
+class SpectrogramCNN(nn.Module):
+    """Waveforms, float (B, samples) in -1 to 1, to logits (B, classes).
+
+    `augment` changes the spectrograms of a training; it is not part of the weights.
+    """
+
+    def __init__(self, sample_rate_hz: int, classes: int, config: SpectrogramConfig) -> None:
+        super().__init__()
+        window, hop = max(2, round(config.window_s * sample_rate_hz)), max(1, round(config.hop_s * sample_rate_hz))
+        if config.low_hz >= sample_rate_hz / 2:
+            raise UsageError(f"model.low_hz={config.low_hz:g} must be below half the sample rate, {sample_rate_hz / 2:g} Hz")
+        self.front = LogMel(sample_rate_hz, window, hop, config.mels, config.low_hz)
+        self.pcen = PCEN(config.mels, config.hop_s) if config.pcen else None
+        self.norm = nn.BatchNorm1d(config.mels)
+        self.augment: SpectrogramAugment | None = None
+        widths = [8 * max(1, round(config.width * channels / 8)) for channels in (STEM_CHANNELS, *BLOCK_CHANNELS)]
+        self.stem = nn.Conv2d(1, widths[0], 5, stride=2, padding=2, bias=False)
+        self.stem_norm = nn.BatchNorm2d(widths[0])
+        self.blocks = nn.Sequential(*(ResidualBlock(*pair) for pair in pairwise(widths)))
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * widths[-1], classes)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        if not (self.augment and self.training):
+            return self.logits(self.front.mel(waves))
+        return self.logits(self.augment.recorded(self.front.mel(waves, self.augment.warps(waves))))
+
+    def logits(self, mel: Tensor) -> Tensor:
+        """From mel power (B, mels, frames)."""
+        spectra = self.norm(self.pcen(mel) if self.pcen else self.front.log(mel))
+        if self.augment and self.training:
+            spectra = self.augment.masked(spectra)
+        maps = spectra[:, None].contiguous(memory_format=torch.channels_last)
+        maps = functional.gelu(self.stem_norm(self.stem(maps)))
+        maps = self.blocks(maps).mean(dim=2)  # (B, channels, frames / 16): over the bands
+        features = torch.cat((maps.mean(dim=2), maps.amax(dim=2)), dim=1)
+        logits: Tensor = self.head(self.dropout(features))
+        return logits
+
+
+class ResidualBlock(nn.Module):
+    """(B, inputs, bands, frames) to (B, outputs, bands / 2, frames / 2)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.norm0 = nn.BatchNorm2d(outputs)
+        self.conv1 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        nn.init.zeros_(self.norm2.weight)  # a block begins as its first convolution alone
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = functional.gelu(self.norm0(functional.max_pool2d(self.conv0(maps), 2, ceil_mode=True)))
+        inner = functional.gelu(self.norm1(self.conv1(maps)))
+        return functional.gelu(maps + self.norm2(self.conv2(inner)))
+
+
+class PCEN(nn.Module):
+    """Per-channel energy normalisation (Wang et al. 2017, equation 2): each band divided by its own recent past, then compressed.
+
+    The recursive smoother is unrolled to a convolution over the time in which it forgets all but a thousandth.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, mels: int, hop_s: float, time_constant_s: float = 0.4) -> None:
+        super().__init__()
+        smoothing = 1 - math.exp(-hop_s / time_constant_s)
+        length = math.ceil(math.log(1e-3) / math.log(1 - smoothing))
+        weights = smoothing * (1 - smoothing) ** torch.arange(length, dtype=torch.float64).flip(0)
+        self.register_buffer("kernel", (weights / weights.sum()).float()[None, None], persistent=False)
+        self.alpha = nn.Parameter(torch.full((mels, 1), math.log(0.8 / 0.2)))  # before a sigmoid
+        self.delta = nn.Parameter(torch.full((mels, 1), math.log(2.0)))  # before an exponential, as the next
+        self.root = nn.Parameter(torch.full((mels, 1), math.log(0.5)))
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Mel power (B, mels, frames) to the same shape, float32."""
+        with torch.autocast(mel.device.type, enabled=False):
+            batch, mels, frames = mel.shape
+            past = functional.pad(mel.reshape(batch * mels, 1, frames), (self.kernel.shape[-1] - 1, 0), mode="replicate")
+            smooth = functional.conv1d(past, self.kernel).view(batch, mels, frames)
+            delta, root = self.delta.exp(), self.root.exp()
+            gained = mel * (smooth + 1e-6) ** -self.alpha.sigmoid()
+            return (gained + delta) ** root - delta**root
+
+
+class SpectrogramAugment:
+    """What a training does to spectrograms: another vocal tract, another pace, another microphone, gaps.
+
+    Draws come from torch's global generator, which a training seeds at every step.
+    """
+
+    def __init__(self, formant_share: float, tempo_share: float, equaliser_db: float, time_frames: int, band_share: float) -> None:
+        self.formant_share = formant_share
+        self.tempo_share = tempo_share
+        self.equaliser_db = equaliser_db
+        self.time_frames = time_frames
+        self.band_share = band_share
+
+    def warps(self, waves: Tensor) -> Tensor | None:
+        """A stretch of the frequency axis for each clip (B,): vocal tract length perturbation (Jaitly and Hinton 2013)."""
+        return 1 + signed(len(waves), waves) * self.formant_share if self.formant_share else None
+
+    def recorded(self, mel: Tensor) -> Tensor:
+        """Mel power (B, mels, frames) at another pace, about the clip's middle, and through a microphone with a smooth response."""
+        count, mels, frames = mel.shape
+        if self.tempo_share:
+            middle = (frames - 1) / 2
+            factors = 1 + signed(count, mel) * self.tempo_share
+            places = middle + (torch.arange(frames, device=mel.device) - middle) * factors[:, None]  # (B, frames)
+            low = places.floor().clamp(0, frames - 2)
+            index, share = low.long()[:, None].expand_as(mel), (places - low)[:, None]
+            inside = ((places >= 0) & (places <= frames - 1))[:, None]
+            mel = mel.gather(2, index).lerp(mel.gather(2, index + 1), share.clamp(0, 1).expand_as(mel)) * inside
+        if self.equaliser_db:
+            bands = torch.arange(mels, device=mel.device) / mels * math.pi
+            waves = torch.stack([(order * bands).cos() for order in (1, 2, 3)])  # a tilt, a bow, a wave
+            curve_db = (signed((count, 3), mel) @ waves) * self.equaliser_db / 2
+            mel = mel * (10 ** (curve_db / 10))[:, :, None]
+        return mel
+
+    def masked(self, spectra: Tensor) -> Tensor:
+        """Normalised spectra (B, mels, frames) with a gap in time and one in frequency each, filled by the mean, 0 (Park et al. 2019)."""
+        _, mels, frames = spectra.shape
+        gaps = self.gap(spectra, mels, self.band_share * mels)[:, :, None] | self.gap(spectra, frames, self.time_frames)[:, None]
+        return spectra.masked_fill(gaps, 0.0)
+
+    @staticmethod
+    def gap(spectra: Tensor, size: int, widest: float) -> Tensor:
+        """(B, size) bool: a run of up to `widest` places, somewhere."""
+        draws = torch.rand((2, len(spectra), 1), device=spectra.device)
+        width = draws[0] * min(widest, size)
+        start = draws[1] * (size - width)
+        places = torch.arange(size, device=spectra.device)
+        return (places >= start) & (places < start + width)
+
+
+def signed(shape: int | tuple[int, ...], like: Tensor) -> Tensor:
+    """Uniform draws from -1 to 1."""
+    return torch.rand(shape, device=like.device) * 2 - 1
