@@ -12,7 +12,7 @@ from hemony import durable, report
 from hemony.datasets.collection import Indices
 from hemony.datasets.parts import Part
 from hemony.datasets.resident import PlainBatches
-from hemony.domains import Domain
+from hemony.domains.base import Domain
 from hemony.inference import predict_logits
 from hemony.media.files import shown
 from hemony.metrics import Evaluation, softmax

@@ -52,24 +52,22 @@ def strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int, range
 
 
 def single_strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int, ranges: Range, draw: Generator) -> Tensor:
-    """One strike each (count, samples), beginning in the first quarter."""
+    """One strike each (count, samples), beginning in the first quarter; a third has been ringing since up to two seconds before."""
     table = TABLES[kind]
     midi = notes(count, table.lowest_midi, table.highest_midi, ranges, draw)
     spread = float(uniform((1,), *ranges.spread, draw))
     modes = draw_modes(kind, midi, draw, spread)
     decay = uniform((count, 1), *ranges.decay, draw)
     brightness_db = uniform((count, 1), -6.0, 6.0, draw)  # an octave: hammers and microphones differ
+    ringing = chance(count, 0.33, draw)[:, None]
+    since_s = uniform((count, 1), 0.05, 2.0, draw) * ringing
     octaves = (modes.frequency_hz / modes.strike_hz[:, None]).clamp(min=0.1).log2()
-    modes = Modes(
-        modes.frequency_hz,
-        modes.amplitude * 10 ** (brightness_db * octaves / 20),
-        modes.t60_s * decay,
-        modes.phase,
-        modes.strike_hz,
-    )
+    t60_s = modes.t60_s * decay
+    level_db = brightness_db * octaves - 60 * since_s / t60_s
+    modes = Modes(modes.frequency_hz, modes.amplitude * 10 ** (level_db / 20), t60_s, modes.phase, modes.strike_hz)
     waves = at_peak(sound(modes, sample_rate_hz, samples))
-    waves = waves + transients(count, samples, sample_rate_hz, draw) * 10 ** (uniform((count, 1), *ranges.transient_db, draw) / 20)
-    return delayed(waves, uniform((count,), 0.0, 0.25, draw) * samples)
+    strike = transients(count, samples, sample_rate_hz, draw) * 10 ** (uniform((count, 1), *ranges.transient_db, draw) / 20)
+    return delayed(waves + strike * ~ringing, uniform((count,), 0.0, 0.25, draw) * samples * ~ringing[:, 0])
 
 
 def transients(count: int, samples: int, sample_rate_hz: int, draw: Generator) -> Tensor:

@@ -26,7 +26,7 @@ from hemony.datasets.image_augment import ImageAugment
 from hemony.datasets.parts import Data
 from hemony.datasets.seeding import derived_seed, generator
 from hemony.datasets.symmetry import mirror_test
-from hemony.domains import Domain, Start
+from hemony.domains.base import Domain, Start
 from hemony.errors import InputError
 from hemony.models.fast_cnn import FastCNN
 from hemony.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, TorchvisionClassifier

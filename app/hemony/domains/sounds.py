@@ -15,7 +15,7 @@ from hemony.datasets.parts import Data
 from hemony.datasets.resident import Augmentation
 from hemony.datasets.seeding import derived_seed
 from hemony.datasets.wave_augment import WaveAugment
-from hemony.domains import Domain, Start
+from hemony.domains.base import Domain, Start
 from hemony.models.spectrogram import SpectrogramAugment, SpectrogramCNN
 from hemony.preprocessing import AudioView
 from hemony.recipe import Recipe, choose_optimizer, choose_steps

@@ -22,6 +22,8 @@ class LogMel(nn.Module):
 
     hann: Tensor
     filters: Tensor
+    bins_hz: Tensor
+    edges_hz: Tensor
 
     def __init__(
         self, sample_rate_hz: int, window: int, hop: int, mels: int, low_hz: float = 20.0, high_hz: float | None = None
@@ -32,9 +34,11 @@ class LogMel(nn.Module):
         self.fft_size = 2 ** math.ceil(math.log2(window))
         places = torch.arange(window, dtype=torch.float64)
         self.register_buffer("hann", 0.5 - 0.5 * (2 * math.pi / window * places).cos(), persistent=False)
-        high_hz = sample_rate_hz / 2 if high_hz is None else high_hz
-        filters = mel_filters(sample_rate_hz, self.fft_size, mels, low_hz, high_hz)
-        self.register_buffer("filters", filters, persistent=False)
+        bins_hz = torch.linspace(0, sample_rate_hz / 2, self.fft_size // 2 + 1, dtype=torch.float64)
+        edges_hz = mel_edges_hz(mels, low_hz, sample_rate_hz / 2 if high_hz is None else high_hz)
+        self.register_buffer("bins_hz", bins_hz, persistent=False)
+        self.register_buffer("edges_hz", edges_hz, persistent=False)
+        self.register_buffer("filters", triangles(bins_hz, edges_hz).float(), persistent=False)
 
     def frames(self, samples: int) -> int:
         """How many frames a clip of so many samples has."""
@@ -60,10 +64,11 @@ class LogMel(nn.Module):
         with torch.autocast(waves.device.type, enabled=False):
             frames = waves.double().unfold(-1, self.window, self.hop) * self.hann.double()  # (B, frames, window)
             spectra = torch.fft.rfft(frames, n=self.fft_size)
-            power = (spectra.real.square() + spectra.imag.square()).float().transpose(1, 2)  # (B, bins, frames)
-            if warp is not None:
-                power = warped(power, warp)
-            mel: Tensor = (power.transpose(1, 2) @ self.filters).transpose(1, 2)
+            power = (spectra.real.square() + spectra.imag.square()).float()  # (B, frames, bins)
+            filters = self.filters
+            if warp is not None:  # what was at a frequency is heard as if it were at `warp` times that
+                filters = triangles(self.bins_hz * warp[:, None], self.edges_hz).float()  # (B, bins, mels)
+            mel: Tensor = (power @ filters).transpose(1, 2)
             return mel
 
 
@@ -71,23 +76,15 @@ def hz_to_mel(frequency_hz: float) -> float:
     return 2595 * math.log10(1 + frequency_hz / 700)
 
 
-def mel_filters(sample_rate_hz: int, fft_size: int, mels: int, low_hz: float, high_hz: float) -> Tensor:
-    """Triangles (bins, mels), peak 1, equally spaced in mel."""
+def mel_edges_hz(mels: int, low_hz: float, high_hz: float) -> Tensor:
+    """The corners (mels + 2,) of triangles that are equally spaced in mel."""
     edges_mel = torch.linspace(hz_to_mel(low_hz), hz_to_mel(high_hz), mels + 2, dtype=torch.float64)
-    edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
-    bins_hz = torch.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1, dtype=torch.float64)[:, None]
-    rising = (bins_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
-    falling = (edges_hz[2:] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0).float()
+    return 700 * (10 ** (edges_mel / 2595) - 1)
 
 
-def warped(power: Tensor, warp: Tensor) -> Tensor:
-    """Spectra (B, bins, frames) stretched along frequency by `warp` (B,), linear between bins; silence beyond the old end."""
-    bins = power.shape[1]
-    places = torch.arange(bins, device=power.device) / warp[:, None]  # (B, bins): where each new bin was
-    low = places.floor().clamp(max=bins - 1)
-    share = (places - low)[..., None]
-    inside = (places <= bins - 1)[..., None]
-    low_index = low.long()[..., None].expand_as(power)
-    high_index = (low_index + 1).clamp(max=bins - 1)
-    return (power.gather(1, low_index) * (1 - share) + power.gather(1, high_index) * share) * inside
+def triangles(frequency_hz: Tensor, edges_hz: Tensor) -> Tensor:
+    """How much of each frequency (..., bins) each triangle takes (..., bins, mels); peak 1."""
+    frequency_hz = frequency_hz[..., None]
+    rising = (frequency_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
+    falling = (edges_hz[2:] - frequency_hz) / (edges_hz[2:] - edges_hz[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0)
