@@ -16,7 +16,7 @@ from torch import Tensor
 from hemony import hardware
 from hemony.bundle import Bundle
 from hemony.config import Accelerator, Precision
-from hemony.decision import Decision, answer
+from hemony.decision import Decision, answers
 from hemony.errors import InputError
 from hemony.inference import predict_logits
 from hemony.preprocessing import AudioView, View
@@ -87,15 +87,14 @@ class Labeller:
     def rows(self, batch: list[Item]) -> Iterator[Row]:
         """The rows of a batch of files, in their order."""
         short = [content for _, content in batch if isinstance(content, Content)]
-        probabilities = iter(self.probabilities(short))
-        labels, decide, top = self.bundle.labels, self.decision(0.0), self.settings.top
+        found = answers(self.probabilities(short), self.decision(0.0), self.settings.top) if short else iter(())
         for path, content in batch:
             name = str(path)
             if isinstance(content, str):
                 yield {"path": name, "error": content}
             elif isinstance(content, Content):
                 span = {} if content.duration_s is None else {"start_s": 0.0, "end_s": round(content.duration_s, 6)}
-                yield {"path": name, **span, **answer(next(probabilities), labels, decide, top)}
+                yield {"path": name, **span, **next(found)}
             else:
                 try:
                     yield from ({"path": name, **row} for row in self.listened(path))
@@ -104,8 +103,6 @@ class Labeller:
 
     def probabilities(self, contents: list[Content]) -> Tensor:
         """(len(contents), classes), calibrated; pieces of a recording are averaged."""
-        if not contents:
-            return torch.empty(0)
         pieces = torch.cat([content.pieces for content in contents])
         counts = torch.tensor([len(content.pieces) for content in contents])
         logits = predict_logits(
@@ -137,10 +134,10 @@ class Labeller:
         listener = Listener(self.bundle, self.device, self.bf16, self.settings.hop_s, at_once)
         windows, rate_hz = windows_of(listener, blocks), listener.sample_rate_hz
         if self.settings.detail is Detail.windows:
-            labels, decide, top = self.bundle.labels, self.decision(0.0), self.settings.top
+            decide = self.decision(0.0)
             for window in windows:
                 span = {"start_s": round(window.start / rate_hz, 6), "end_s": round(window.end / rate_hz, 6)}
-                yield {**span, **answer(window.probabilities, labels, decide, top)}
+                yield {**span, **next(answers(window.probabilities[None], decide, self.settings.top))}
             return
         for event in events_of(windows, self.decision(EVENT_THRESHOLD), listener.window, listener.hop, rate_hz):
             yield {**vars(event), "confidence": round(event.confidence, 6)}
