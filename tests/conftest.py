@@ -11,6 +11,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from hemony.errors import InputError
+
 SHAPES = ("bar", "disc", "ring")
 
 
@@ -59,6 +61,37 @@ def hemony(*arguments: object, **options: object) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
+def trained(bundle: Path, root: Path, data: str, model: str) -> tuple[Path, Path, dict[str, object]]:
+    """A small bundle trained by the command on a folder: (bundle, folder, metrics that the command printed)."""
+    finished = hemony(
+        "train", data, f"data.root={root}", f"output={bundle}", model, "model.width=0.25", "trainer.max_epochs=12",
+        "trainer.batch_size=16", "data.validation_share=0.2", "--format", "json",
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    return bundle, root, json.loads(finished.stdout)
+
+
+def classify_lightly(bundle: Path, source: Path) -> None:
+    """Classifies a file, and asserts that nothing was imported that only training needs."""
+    script = (
+        "import sys\nfrom hemony.cli import main\nassert main(sys.argv[1:]) == 0\n"
+        "heavy = {'lightning', 'pytorch_lightning', 'torchmetrics', 'torchvision', 'torchaudio', 'sklearn', 'scipy', 'matplotlib', 'hydra', "
+        "'omegaconf'}\nassert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", script, "classify", bundle, source], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+
+
+def refused_in_one_line(read: Callable[[Path], object], path: Path, expected: str) -> None:
+    """Asserts that a file is refused with a line that names it and says what is wrong."""
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    assert expected in message
+
+
 def tone(hz: float, seconds: float, draw: np.random.Generator, rate_hz: int = 8_000) -> np.ndarray:
     """A tone in a little noise, int16 (samples,); noise alone at 0 Hz."""
     times = np.arange(round(seconds * rate_hz)) / rate_hz
@@ -81,12 +114,7 @@ def tones_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, 
         for index in range(30):
             samples = tone(draw.uniform(low_hz, high_hz), draw.uniform(0.3, 0.5), draw)
             soundfile.write(base / "tones" / label / f"{index:02d}.wav", samples, 8_000)
-    finished = hemony(
-        "train", "data=audio_folder", f"data.root={base / 'tones'}", f"output={base / 'bundle'}", "model=spectrogram", "model.width=0.25",
-        "trainer.max_epochs=12", "trainer.batch_size=16", "data.validation_share=0.2", "--format", "json",
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr
-    return base / "bundle", base / "tones", json.loads(finished.stdout)
+    return trained(base / "bundle", base / "tones", "data=audio_folder", "model=spectrogram")
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +126,4 @@ def shapes_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path,
         (base / "shapes" / shape).mkdir(parents=True)
         for index in range(40):
             Image.fromarray(draw_shape(shape, 16, draw)).save(base / "shapes" / shape / f"{index:03d}.png")
-    finished = hemony(
-        "train", "data=image_folder", f"data.root={base / 'shapes'}", f"output={base / 'bundle'}", "model=fast_cnn", "model.width=0.25",
-        "trainer.max_epochs=12", "trainer.batch_size=16", "data.validation_share=0.2", "--format", "json",
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr
-    return base / "bundle", base / "shapes", json.loads(finished.stdout)
+    return trained(base / "bundle", base / "shapes", "data=image_folder", "model=fast_cnn")

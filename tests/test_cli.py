@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import SHAPES, draw_shape, hemony
+from tests.conftest import SHAPES, classify_lightly, draw_shape, hemony
 
 Bundle = tuple[Path, Path, dict[str, Any]]
 METRIC_KEYS = {
@@ -309,14 +309,7 @@ def test_a_folder_of_the_users_is_not_taken_for_a_run(shapes_bundle: Bundle, tmp
 
 def test_classify_imports_nothing_that_only_training_needs(shapes_bundle: Bundle) -> None:
     folder, trained_on, _ = shapes_bundle
-    script = (
-        "import sys\nfrom hemony.cli import main\nassert main(sys.argv[1:]) == 0\n"
-        "heavy = {'lightning', 'pytorch_lightning', 'torchmetrics', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'hydra', 'omegaconf'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-    )
-    image = next((trained_on / "bar").iterdir())
-    finished = subprocess.run([sys.executable, "-c", script, "classify", folder, image], capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+    classify_lightly(folder, next((trained_on / "bar").iterdir()))
 
 
 @pytest.mark.parametrize(

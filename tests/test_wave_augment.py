@@ -64,7 +64,7 @@ def test_noise_comes_from_white_to_brown() -> None:
 
 
 def test_a_room_decays_as_drawn_and_keeps_the_power() -> None:
-    responses = wave_augment.room_responses(64, 4_000, RATE_HZ, 0.5, generator(0, "room"))
+    responses = wave_augment.room_responses(64, 4_000, RATE_HZ, (0.05, 0.5), generator(0, "room"))
     assert (responses[:, 0] >= 1).all()
     early, late = responses[:, 24:400].square().mean(dim=1), responses[:, 2_000:2_400].square().mean(dim=1)
     fall_db = 10 * (early / late).log10()

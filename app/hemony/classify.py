@@ -110,9 +110,12 @@ def check_live(options: argparse.Namespace) -> None:
         missing = [f"--{name}" for name, value in given.items() if value is None]
         if missing:
             raise UsageError(f"--stream reads raw sound, which does not say what it is: give {', '.join(missing)}")
-        if not 1_000 <= options.rate <= 1_000_000 or not 1 <= options.channels <= 256:
+        from hemony.media.audio import LEAST_RATE_HZ, MOST_CHANNELS, MOST_RATE_HZ
+
+        if not LEAST_RATE_HZ <= options.rate <= MOST_RATE_HZ or not 1 <= options.channels <= MOST_CHANNELS:
             raise UsageError(
-                f"--rate {options.rate} --channels {options.channels}: from 1,000 to 1,000,000 Hz and 1 to 256 channels are read"
+                f"--rate {options.rate} --channels {options.channels}: from {LEAST_RATE_HZ:,} to {MOST_RATE_HZ:,} Hz and 1 to "
+                f"{MOST_CHANNELS} channels are read"
             )
     elif any(value is not None for value in given.values()):
         raise UsageError("--rate, --channels and --encoding describe a --stream; a file says of itself what it is")

@@ -8,7 +8,7 @@ import difflib
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -232,7 +232,6 @@ def jobs_of(overrides: list[str], multirun: bool) -> list[list[str]]:
 
 
 def refuse_option(message: str) -> NoReturn:
-    message = re.sub(r" hydra\.\S+", "", message)  # what we have added ourselves
     raise UsageError(
         f"{message}; options are KEY=VALUE (accelerator=cpu, batch_size=N), --format, and -m, --cfg, --info as in Hydra"
     )
@@ -255,8 +254,8 @@ class Job:
     number: int | None  # None outside a multirun
 
 
-def run_hydra(root: str, arguments: list[str], job: Callable[[Job], None]) -> None:
-    """Hand checked arguments to Hydra; `job` is called once a job.
+def run_hydra(root: str, arguments: list[str], job: Callable[[Job], None], own: Sequence[str] = ()) -> None:
+    """Hand checked arguments to Hydra, and our `own` beside the user's; `job` is called once a job.
 
     Hydra keeps what it is good at: composing, sweeps (`-m`), `--cfg`, `--info`, shell completion.
     """
@@ -294,7 +293,7 @@ def run_hydra(root: str, arguments: list[str], job: Callable[[Job], None]) -> No
             raise
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us instead of being printed by Hydra
-    kept, sys.argv = sys.argv, [sys.argv[0], *arguments]  # Hydra, and Lightning's relaunch under DDP, read sys.argv
+    kept, sys.argv = sys.argv, [sys.argv[0], *arguments, *own]  # Hydra, and Lightning's relaunch under DDP, read sys.argv
     try:
         hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name=root)(task)()
     except HydraException as error:

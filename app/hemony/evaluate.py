@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         results.extend(judge.run(job.config, folders))
 
     with tempfile.TemporaryDirectory() as scratch:  # Hydra records a sweep there
-        compose.run_hydra("evaluate", [*recorded, *overrides, f"hydra.sweep.dir={scratch}"], judged)
+        compose.run_hydra("evaluate", [*recorded, *overrides], judged, own=[f"hydra.sweep.dir={scratch}"])
     if results:
         output.print_rows(results, form)
     return 0

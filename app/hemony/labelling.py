@@ -9,7 +9,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -149,15 +148,13 @@ def decoded(view: View, path: Path, detail: Detail) -> Content | Long:
         return Content(view.read(path)[None])
     if detail is not Detail.auto:
         return Long()
-    from hemony.media.audio import audio_blocks
+    from hemony.media.audio import TooLong, read_audio
 
-    blocks, samples = [], 0
-    for block in audio_blocks(path, view.sample_rate_hz):
-        blocks.append(block)
-        samples += len(block)
-        if samples > SHORT_S * view.sample_rate_hz:
-            return Long()
-    return Content(view.pieces(torch.from_numpy(np.concatenate(blocks))), samples / view.sample_rate_hz)
+    try:
+        samples = torch.from_numpy(read_audio(path, view.sample_rate_hz, SHORT_S))
+    except TooLong:
+        return Long()
+    return Content(view.pieces(samples), len(samples) / view.sample_rate_hz)
 
 
 def read_ahead(sources: Iterable[Source], view: View, settings: Settings) -> Iterator[Item]:

@@ -135,11 +135,14 @@ def window_spans(duration_s: float, clip_s: float) -> list[tuple[float, float]]:
     return [(start_s, start_s + clip_s) for start_s in starts]
 
 
+FULL_SCALE = 32_768  # of the samples of a file
+
+
 class FullScale(nn.Module):
     """int16 samples to float32 in -1 to 1."""
 
     def forward(self, samples: Tensor) -> Tensor:
-        return samples.float() / 32768
+        return samples.float() / FULL_SCALE
 
 
 class Resize(nn.Module):

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hemony.bundle import Bundle
+from hemony.datasets.collection import Samples
 from hemony.decision import Decision
 from hemony.errors import UsageError
 from hemony.inference import autocast
 from hemony.models.spectrogram import SpectrogramCNN
-from hemony.preprocessing import AudioView
-
-Samples = npt.NDArray[np.int16]
+from hemony.preprocessing import FULL_SCALE, AudioView
 
 BATCH = 8  # windows that the network answers for at a time
 
@@ -93,7 +91,7 @@ class Listener:
 
     def hear(self, samples: Samples) -> Iterator[Heard]:
         """The frames of one more hop."""
-        wave = torch.from_numpy(samples).to(self.device).float()[None] / 32768
+        wave = torch.from_numpy(samples).to(self.device).float()[None] / FULL_SCALE
         front = self.network.front
         with torch.inference_mode():
             mel = front.mel_of_frames(wave)[0]

@@ -4,7 +4,6 @@ The test's notes, decays, spreads and rooms lie where no training clip is ever d
 """
 
 import functools
-import hashlib
 import threading
 from dataclasses import dataclass
 
@@ -15,19 +14,11 @@ from torch import Generator, Tensor
 from hemony.bells.strikes import Range, others, strikes
 from hemony.bells.synth import BellKind
 from hemony.config import BellTypesConfig
-from hemony.datasets.collection import TEST, TRAIN, VALIDATION, AudioCollection, Samples
+from hemony.datasets.collection import TEST, TRAIN, VALIDATION, AudioCollection, Samples, digest_of
 from hemony.datasets.resident import Moment
 from hemony.datasets.seeding import generator
-from hemony.datasets.wave_augment import (
-    FULL_SCALE,
-    WaveAugment,
-    add_noise,
-    change_gain,
-    coloured_noise,
-    reverberate,
-    room_responses,
-    to_some,
-)
+from hemony.datasets.wave_augment import WaveAugment, change_gain, in_noise, in_rooms, to_some
+from hemony.preprocessing import FULL_SCALE
 
 NONE = "none"
 CLASS_NAMES = sorted([*(kind.value for kind in BellKind), NONE])
@@ -70,7 +61,7 @@ def find(config: BellTypesConfig) -> AudioCollection:
         class_names=CLASS_NAMES,
         names=names,
         labels=labels,
-        digests=np.array([digest_of(name) for name in names], dtype=np.uint64),
+        digests=np.array([digest_of(name.encode()) for name in names], dtype=np.uint64),
         given=parts,
         durations_s=np.full(len(names), CLIP_S),
         sample_rates_hz=np.full(len(names), SAMPLE_RATE_HZ),
@@ -79,10 +70,6 @@ def find(config: BellTypesConfig) -> AudioCollection:
         root="hemony.bells",
         cacheable=False,
     )
-
-
-def digest_of(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 @functools.lru_cache(maxsize=4)
@@ -113,16 +100,8 @@ def render(labels: Tensor, samples: int, sample_rate_hz: int, ranges: Range, dra
 
 def recorded(waves: Tensor, place: Place, sample_rate_hz: int, draw: Generator) -> Tensor:
     """Clips (B, samples) of peak 1 as a microphone may have heard them: in a room, in noise, at some level, never clipped."""
-    low_s, high_s = place.t60_s
-
-    def in_room(some: Tensor, draw: Generator) -> Tensor:
-        responses = room_responses(len(some), round(0.4 * sample_rate_hz), sample_rate_hz, high_s, draw, low_s)
-        return reverberate(some, responses)
-
-    def in_noise(some: Tensor, draw: Generator) -> Tensor:
-        return add_noise(some, coloured_noise(len(some), some.shape[1], draw), *place.snr_db, draw)
-
-    waves = to_some(to_some(waves, 0.6, in_room, draw), 0.8, in_noise, draw)
+    waves = to_some(waves, 0.6, lambda some: in_rooms(some, sample_rate_hz, place.t60_s, 0.4, draw), draw)
+    waves = to_some(waves, 0.8, lambda some: in_noise(some, place.snr_db, draw), draw)
     waves = waves / waves.abs().amax(dim=1, keepdim=True).clamp(min=1e-6)
     low_db, high_db = place.level_db
     return change_gain(waves * 10 ** ((low_db + high_db) / 40), (high_db - low_db) / 2, draw)

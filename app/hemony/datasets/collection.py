@@ -1,5 +1,6 @@
 """A data set as it is found, before anything is chosen for a network: names, labels, digests, and how to read one example."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
@@ -18,6 +19,11 @@ Pixels = npt.NDArray[np.uint8]  # (height, width, channels)
 Samples = npt.NDArray[np.int16]  # (samples,), mono
 Digests = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
+
+
+def digest_of(content: bytes) -> int:
+    """64 bits of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 @dataclass(kw_only=True)
@@ -54,6 +60,12 @@ class Collection:
             notes=list(self.notes),
             **self._kept(kept),
         )
+
+    def readable(self, errors: list[str]) -> Self:
+        """Of N examples those whose error is ""; the lines of the others are remembered."""
+        kept = self.keep(np.array([not error for error in errors]))
+        kept.unreadable = [error for error in errors if error]
+        return kept
 
     def units(self) -> Indices:
         """(N,) equal numbers for examples that are judged as one, such as the windows of a recording."""

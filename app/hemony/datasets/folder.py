@@ -1,10 +1,12 @@
 """Finding files in class folders: one folder a class, with or without train/, val/ and test/ above them."""
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +50,19 @@ def data_root(config: DataConfig) -> Path:
         return Path(config.root)
     base = os.environ.get("HEMONY_DATA")
     return (Path(base).expanduser() if base else Path("data")) / config.kind
+
+
+@contextlib.contextmanager
+def or_told_where(kind: str, root: Path, remedy: str) -> Iterator[None]:
+    """For a download into `root`: its progress goes to stderr, and whatever fails in it becomes one line that says what to do."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except Exception as error:  # urllib, socket, archive and checksum errors, a full disk: the remedy is the same
+        with contextlib.suppress(OSError):
+            root.rmdir()  # only an empty folder goes
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{kind} is not in {shown(root)} and cannot be downloaded ({reason}): {remedy} with data.root=") from None
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -94,6 +109,11 @@ class ClassedFiles:
     labels: list[int]
     parts: list[int]  # that the layout names: TRAIN, VALIDATION, TEST or UNASSIGNED
     left_out: Counter[str]  # other files, by suffix
+
+    def left_out_notes(self, nouns: str) -> list[str]:
+        """A line about the files that are none of `nouns`, where there are any."""
+        count = self.left_out.total()
+        return [f"{count:,} files are left out as no {nouns}{of_suffixes(self.left_out)}"] if count else []
 
 
 def classed_files(root: Path, noun: str, find: Callable[[Path], tuple[list[Path], Counter[str]]]) -> ClassedFiles:

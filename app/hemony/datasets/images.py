@@ -1,7 +1,6 @@
 """Finding images: class folders, and the sets that are known by name."""
 
 import contextlib
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from hemony.config import ImageDataConfig
-from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, ImageCollection, Indices, Pixels
-from hemony.datasets.folder import classed_files, data_root, file_facts, of_suffixes
-from hemony.errors import InputError, UsageError
+from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, ImageCollection, Indices, Pixels, digest_of
+from hemony.datasets.folder import classed_files, data_root, file_facts, or_told_where
+from hemony.errors import UsageError
 from hemony.media import image
 
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -48,10 +47,8 @@ def scan_folder(root: Path) -> ImageCollection:
         colour=headers[:, 2] > 0,
         read=read,
         root=str(root),
-    ).keep(np.array([not fact.error for fact in facts]))
-    collection.unreadable = [fact.error for fact in facts if fact.error]
-    if files.left_out:
-        collection.notes.append(f"{files.left_out.total():,} files are left out as no images{of_suffixes(files.left_out)}")
+    ).readable([fact.error for fact in facts])
+    collection.notes += files.left_out_notes("images")
     return collection
 
 
@@ -76,12 +73,11 @@ def from_arrays(images: Pixels, labels: Indices, given: Indices, class_names: li
         grey: Pixels = (((pixels.astype(np.int64) * weights).sum(axis=2, keepdims=True) + 500) // 1000).astype(np.uint8)
         return grey
 
-    digests = [int.from_bytes(hashlib.blake2b(pixels.tobytes(), digest_size=8).digest(), "little") for pixels in images]
     return ImageCollection(
         class_names=class_names,
         names=[f"{index:05d}" for index in range(count)],
         labels=labels.astype(np.int64),
-        digests=np.array(digests, dtype=np.uint64),
+        digests=np.array([digest_of(pixels.tobytes()) for pixels in images], dtype=np.uint64),
         given=given.astype(np.int64),
         sizes=np.tile([[height, width]], (count, 1)),
         colour=np.full(count, channels == 3),
@@ -118,16 +114,10 @@ def _torchvision_part(kind: str, root: Path, train: bool) -> Any:
     from torchvision import datasets
 
     source = getattr(datasets, TORCHVISION[kind])
-    with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its progress to stdout
-        with contextlib.suppress(RuntimeError):
-            return source(root, train=train, download=False)
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            return source(root, train=train, download=True)
-        except Exception as error:  # urllib, socket, tarfile and checksum errors alike: the remedy is the same
-            with contextlib.suppress(OSError):
-                root.rmdir()  # only an empty folder goes
-            raise InputError(
-                f"{kind} is not in {root} and cannot be downloaded ({' '.join(str(error).split())[:120]}): put "
-                f"train/CLASS/*.png and test/CLASS/*.png, or torchvision's files, into that folder or name another with data.root="
-            ) from None
+    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(RuntimeError):  # torchvision prints to stdout
+        return source(root, train=train, download=False)
+    with or_told_where(
+        kind, root, "put train/CLASS/*.png and test/CLASS/*.png, or torchvision's files, into that folder or name another"
+    ):
+        root.mkdir(parents=True, exist_ok=True)
+        return source(root, train=train, download=True)

@@ -1,13 +1,11 @@
 """Finding recordings: class folders, a table of clips, the sets that are known by name."""
 
-import contextlib
 import csv
 import hashlib
 import io
 import math
 import os
 import re
-import sys
 import tempfile
 import urllib.request
 import zipfile
@@ -18,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from hemony.config import AudioDataConfig, ESC50Config, FSDDConfig, SpeechCommandsConfig
-from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, VALIDATION, AudioCollection, Samples
-from hemony.datasets.folder import classed_files, data_root, file_facts, of_suffixes
+from hemony.datasets.collection import TEST, TRAIN, UNASSIGNED, VALIDATION, AudioCollection, Samples, digest_of
+from hemony.datasets.folder import classed_files, data_root, file_facts, or_told_where
 from hemony.errors import InputError, UsageError
 from hemony.media import audio
 from hemony.media.files import shown
@@ -75,11 +73,11 @@ def collect(root: Path, clips: list[Clip]) -> AudioCollection:
     whole_s = headers[:, 0] / headers[:, 1]
     starts_s = np.array([clip.start_s for clip in clips])
     ends_s = np.array([math.inf if clip.end_s is None else clip.end_s for clip in clips])
-    collection = AudioCollection(
+    return AudioCollection(
         class_names=class_names,
         names=[name_of(root, clip) for clip in clips],
         labels=np.array([class_names.index(clip.label) for clip in clips]),
-        digests=np.array([digest_of(facts[clip.path].digest, clip) for clip in clips], dtype=np.uint64),
+        digests=np.array([clip_digest(facts[clip.path].digest, clip) for clip in clips], dtype=np.uint64),
         given=np.array([clip.part for clip in clips]),
         groups=groups_of(root, clips),
         durations_s=np.maximum(0.0, np.minimum(whole_s, ends_s) - starts_s),
@@ -87,9 +85,7 @@ def collect(root: Path, clips: list[Clip]) -> AudioCollection:
         folds=np.array([clip.fold for clip in clips]),
         read=read,
         root=str(root),
-    ).keep(np.array([not facts[clip.path].error for clip in clips]))
-    collection.unreadable = [facts[clip.path].error for clip in clips if facts[clip.path].error]
-    return collection
+    ).readable([facts[clip.path].error for clip in clips])
 
 
 def groups_of(root: Path, clips: list[Clip]) -> list[str]:
@@ -109,12 +105,11 @@ def probe(path: Path) -> tuple[int, ...]:
     return frames, header.sample_rate_hz
 
 
-def digest_of(file: int, clip: Clip) -> int:
+def clip_digest(file: int, clip: Clip) -> int:
     """64 bits for a file's content and the span of it."""
     if not clip.start_s and clip.end_s is None:
         return file
-    span = f"{file} {clip.start_s} {clip.end_s}".encode()
-    return int.from_bytes(hashlib.blake2b(span, digest_size=8).digest(), "little")
+    return digest_of(f"{file} {clip.start_s} {clip.end_s}".encode())
 
 
 def name_of(root: Path, clip: Clip) -> str:
@@ -132,8 +127,7 @@ def scan_folder(root: Path) -> AudioCollection:
     named = [files.class_names[label] for label in files.labels]
     clips = [Clip(path, label, part=part) for path, label, part in zip(files.paths, named, files.parts, strict=True)]
     collection = collect(root, clips)
-    if files.left_out:
-        collection.notes.append(f"{files.left_out.total():,} files are left out as no recordings{of_suffixes(files.left_out)}")
+    collection.notes += files.left_out_notes("recordings")
     return collection
 
 
@@ -206,15 +200,9 @@ def fsdd(root: Path) -> AudioCollection:
     folder = next((place for place in (root / "recordings", root) if any(map(FSDD_NAME.fullmatch, names_in(place)))), None)
     if folder is None:
         folder = root / "recordings"
-        try:
+        there = "put the folder recordings/ of the Free Spoken Digit Dataset there (DIGIT_SPEAKER_INDEX.wav), or name its place"
+        with or_told_where("fsdd", root, there):
             download_fsdd(folder)
-        except Exception as error:  # urllib, socket, a damaged archive, a full disk: the remedy is the same
-            with contextlib.suppress(OSError):
-                root.rmdir()  # only an empty folder goes
-            raise InputError(
-                f"fsdd is not in {shown(root)} and cannot be downloaded ({' '.join(str(error).split())[:120]}): put the folder recordings/ "
-                f"of the Free Spoken Digit Dataset there (DIGIT_SPEAKER_INDEX.wav), or name its place with data.root="
-            ) from None
     clips = []
     for name in sorted(names_in(folder)):
         if match := FSDD_NAME.fullmatch(name):
@@ -294,17 +282,9 @@ def speech_commands_folder(root: Path) -> Path:
     for place in places:
         if (place / "testing_list.txt").is_file() and (place / "validation_list.txt").is_file():
             return place
-    try:
+    with or_told_where("speech_commands", root, "unpack speech_commands_v0.02.tar.gz there, or name its place"):
         from torchaudio.datasets import SPEECHCOMMANDS
 
         root.mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(sys.stderr):
-            SPEECHCOMMANDS(root, download=True)  # 2.3 GB, checked against its checksum
-        return places[-1]
-    except Exception as error:  # urllib, socket, tarfile and checksum errors alike: the remedy is the same
-        with contextlib.suppress(OSError):
-            root.rmdir()  # only an empty folder goes
-        raise InputError(
-            f"speech_commands is not in {shown(root)} and cannot be downloaded ({' '.join(str(error).split())[:120]}): unpack "
-            f"speech_commands_v0.02.tar.gz there, or name its place with data.root="
-        ) from None
+        SPEECHCOMMANDS(root, download=True)  # 2.3 GB, checked against its checksum
+    return places[-1]

@@ -5,14 +5,24 @@ changes nothing, and equal files of a class fall into the same part. The split t
 """
 
 import difflib
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from hemony.config import DataConfig
-from hemony.datasets.collection import PARTS, TEST, TRAIN, UNASSIGNED, VALIDATION, AudioCollection, Collection, Digests, Indices
+from hemony.datasets.collection import (
+    PARTS,
+    TEST,
+    TRAIN,
+    UNASSIGNED,
+    VALIDATION,
+    AudioCollection,
+    Collection,
+    Digests,
+    Indices,
+    digest_of,
+)
 from hemony.errors import InputError, UsageError
 from hemony.media.files import shown
 
@@ -151,7 +161,7 @@ def by_rank(names: npt.NDArray[np.str_], seed: int) -> list[str]:
 
 def group_codes(names: npt.NDArray[np.str_]) -> Digests:
     """64 bits for each name."""
-    codes = {name: int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in set(names.tolist())}
+    codes = {name: digest_of(name.encode()) for name in set(names.tolist())}
     return np.array([codes[name] for name in names.tolist()], dtype=np.uint64)
 
 

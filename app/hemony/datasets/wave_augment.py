@@ -14,8 +14,7 @@ from hemony.config import AudioAugmentConfig
 from hemony.datasets.mixing import mixup
 from hemony.datasets.resident import Moment
 from hemony.datasets.seeding import uniform
-
-FULL_SCALE = 32_768  # of the samples of a file; augmented ones keep its scale, with fractions
+from hemony.preprocessing import FULL_SCALE
 
 
 class WaveAugment:
@@ -35,34 +34,28 @@ class WaveAugment:
         waves = shift(samples.float() / FULL_SCALE, round((config.shift_s or 0.0) * self.sample_rate_hz), draw)
         if config.speed_share:
             waves = change_speed(waves, config.speed_share, draw)
-        waves = to_some(waves, config.room_share or 0.0, self.in_room, draw)
-        waves = to_some(waves, config.noise_share or 0.0, self.in_noise, draw)
+        rate_hz, longest_s = self.sample_rate_hz, config.room_most_t60_s
+        snr_db = (config.noise_least_snr_db, config.noise_most_snr_db)
+        # the second half of a decay is 30 dB down and costs as much as the first
+        waves = to_some(
+            waves, config.room_share or 0.0, lambda some: in_rooms(some, rate_hz, (0.05, longest_s), longest_s / 2, draw), draw
+        )
+        waves = to_some(waves, config.noise_share or 0.0, lambda some: in_noise(some, snr_db, draw), draw)
         if config.gain_db:
             waves = change_gain(waves, config.gain_db, draw)
         if config.mixup_alpha:
             waves, targets = mixup(waves, functional.one_hot(targets, self.classes).float(), config.mixup_alpha, draw)
         return waves * FULL_SCALE, targets
 
-    def in_room(self, waves: Tensor, draw: Generator) -> Tensor:
-        longest_s = self.config.room_most_t60_s
-        samples = round(
-            longest_s / 2 * self.sample_rate_hz
-        )  # the second half of a decay is 30 dB down and costs as much as the first
-        return reverberate(waves, room_responses(len(waves), samples, self.sample_rate_hz, longest_s, draw))
 
-    def in_noise(self, waves: Tensor, draw: Generator) -> Tensor:
-        noise = coloured_noise(len(waves), waves.shape[1], draw)
-        return add_noise(waves, noise, self.config.noise_least_snr_db, self.config.noise_most_snr_db, draw)
-
-
-def to_some(waves: Tensor, share: float, change: Callable[[Tensor, Generator], Tensor], draw: Generator) -> Tensor:
+def to_some(waves: Tensor, share: float, change: Callable[[Tensor], Tensor], draw: Generator) -> Tensor:
     """`change` done to about a `share` of the clips."""
     if not share:
         return waves
     chosen = torch.rand(len(waves), generator=draw, device=draw.device) < share
     changed = waves.clone()
     if chosen.any():
-        changed[chosen] = change(waves[chosen], draw)
+        changed[chosen] = change(waves[chosen])
     return changed
 
 
@@ -121,16 +114,14 @@ def add_noise(waves: Tensor, noise: Tensor, least_snr_db: float, most_snr_db: fl
     return waves + noise / own * level * 10 ** (-snr_db / 20)
 
 
-def room_responses(
-    count: int, samples: int, sample_rate_hz: int, most_t60_s: float, draw: Generator, least_t60_s: float = 0.05
-) -> Tensor:
+def room_responses(count: int, samples: int, sample_rate_hz: int, t60_s: tuple[float, float], draw: Generator) -> Tensor:
     """Synthetic impulse responses (count, samples): the direct sound, then noise that decays by 60 dB in a drawn time.
 
     Polack's model (1988): diffuse sound is Gaussian noise under an exponential. The ratio of direct to diffuse energy is drawn too.
     """
-    t60_s = uniform((count, 1), least_t60_s, most_t60_s, draw)
+    decay_s = uniform((count, 1), *t60_s, draw)
     seconds = torch.arange(samples, device=draw.device) / sample_rate_hz
-    diffuse = torch.randn((count, samples), generator=draw, device=draw.device) * (-3 * math.log(10) * seconds / t60_s).exp()
+    diffuse = torch.randn((count, samples), generator=draw, device=draw.device) * (-3 * math.log(10) * seconds / decay_s).exp()
     diffuse[:, : round(0.003 * sample_rate_hz)] = 0  # the first reflection has a metre to go
     diffuse /= diffuse.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-9)
     ratio = 10 ** (-uniform((count, 1), 0.0, 15.0, draw) / 20)
@@ -145,3 +136,13 @@ def reverberate(waves: Tensor, responses: Tensor) -> Tensor:
     wet: Tensor = torch.fft.irfft(torch.fft.rfft(waves, n=size) * torch.fft.rfft(responses, n=size), n=size)[:, : waves.shape[1]]
     power, own = (values.square().mean(dim=1, keepdim=True).sqrt() for values in (wet, waves))
     return wet * own / power.clamp(min=1e-9)
+
+
+def in_rooms(waves: Tensor, sample_rate_hz: int, t60_s: tuple[float, float], response_s: float, draw: Generator) -> Tensor:
+    """Each clip in a room of its own, with a reverberation time between the two and a response of `response_s`."""
+    return reverberate(waves, room_responses(len(waves), round(response_s * sample_rate_hz), sample_rate_hz, t60_s, draw))
+
+
+def in_noise(waves: Tensor, snr_db: tuple[float, float], draw: Generator) -> Tensor:
+    """Each clip in noise of a drawn colour, at a ratio between the two."""
+    return add_noise(waves, coloured_noise(len(waves), waves.shape[1], draw), *snr_db, draw)

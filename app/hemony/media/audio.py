@@ -28,6 +28,10 @@ BLOCK_VALUES = 2**18  # values, over all channels, that are decoded at a time
 FULL_SCALE = 32_768  # of int16: samples of 16 bits come through as they are
 
 
+class TooLong(InputError):
+    """A recording that is not to be held in memory."""
+
+
 @dataclass(frozen=True)
 class AudioHeader:
     """What a file says of itself; `frames` is a claim until it has been read."""
@@ -38,13 +42,13 @@ class AudioHeader:
 
 
 def read_audio(path: Path, sample_rate_hz: int, most_s: float = 3600.0) -> Samples:
-    """A whole recording, mono, int16 (samples,). Raises InputError, also for one of more than `most_s` seconds."""
+    """A whole recording, mono, int16 (samples,). Raises InputError, also for one of more than `most_s` seconds (TooLong)."""
     blocks, samples = [], 0
     for block in audio_blocks(path, sample_rate_hz):
         blocks.append(block)
         samples += len(block)
         if samples > most_s * sample_rate_hz:
-            raise InputError(f"{shown(path)}: longer than {most_s:,.0f} s, which is read whole only by windows")
+            raise TooLong(f"{shown(path)}: longer than {most_s:,.0f} s, which is read whole only by windows")
     return np.concatenate(blocks)
 
 
