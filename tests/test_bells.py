@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from hemony.bells import synth, tuning
+from hemony.bells import strikes, synth, tuning
 from hemony.bells.synth import BellKind, Modes
+from hemony.datasets import bell_types
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -100,3 +101,30 @@ def test_the_sound_is_differentiable_in_pitch() -> None:
     ]
     slopes = [math.log2(a / b) for a, b in pairwise(remainders)]
     assert all(abs(slope - 2) < 0.2 for slope in slopes), slopes
+
+
+@pytest.mark.parametrize("kind", BellKind)
+def test_a_bell_that_was_struck_before_the_clip_is_still_heard_with_two_partials(
+    kind: BellKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_or_none(count: int, probability: float, draw: torch.Generator) -> torch.Tensor:
+        return torch.full((count,), ringing)
+
+    rate_hz, seen = 44_100, list[Modes]()
+
+    def watched(modes: Modes, sample_rate_hz: int, samples: int) -> torch.Tensor:
+        seen.append(modes)
+        return synth.sound(modes, sample_rate_hz, samples)
+
+    monkeypatch.setattr(strikes, "chance", all_or_none)
+    monkeypatch.setattr(strikes, "sound", watched)
+    for ringing in (False, True):  # noqa: B007
+        strikes.single_strikes(kind, 200, 1_000, rate_hz, bell_types.TRAINED, generator())
+    struck, rung = (modes.amplitude * (modes.frequency_hz < rate_hz / 2) for modes in seen)
+    partials = struck.shape[1] // 2
+    fallen_db = 20 * (rung / struck.clamp(min=1e-30)).clamp(min=1e-12).log10()
+    second = (struck[:, :partials] + struck[:, partials:]).topk(2).indices[:, 1:]
+    fallen_db = fallen_db.gather(1, second)
+    assert fallen_db.max() <= 0
+    assert fallen_db.min() >= -strikes.RUNG_DB - 1
+    assert fallen_db.min() < -3

@@ -10,7 +10,7 @@ import torchaudio
 from hemony.models import mel
 from hemony.models.mel import LogMel
 
-CASES = [(8_000, 256, 80, 40), (16_000, 400, 160, 64), (16_000, 1024, 320, 96)]
+CASES = [(8_000, 256, 80, 40), (16_000, 400, 160, 64), (16_000, 1024, 320, 96), (22_050, 2048, 882, 128)]
 CLIP_S = 0.7
 
 

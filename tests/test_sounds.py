@@ -18,6 +18,7 @@ from hemony.datasets.bell_types import CLASS_NAMES, EndlessBells
 from hemony.datasets.collection import TEST, TRAIN, VALIDATION, AudioCollection
 from hemony.datasets.parts import Data, build
 from hemony.datasets.resident import TrainingBatches
+from hemony.datasets.seeding import generator
 from hemony.datasets.split import assign_parts
 from hemony.datasets.wave_augment import WaveAugment
 from hemony.errors import InputError, UsageError
@@ -249,9 +250,12 @@ def test_esc50_has_its_folds(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- windows
 
 
-@pytest.mark.parametrize("duration_s", [0.2, 1.0, 1.99, 2.0, 2.01, 3.0, 7.4])
-def test_windows_cover_a_recording(duration_s: float) -> None:
+@pytest.mark.parametrize(
+    ("duration_s", "windows"), [(0.2, 1), (1.0, 1), (1.25, 1), (1.26, 2), (2.0, 2), (2.01, 3), (3.0, 3), (7.4, 8)]
+)
+def test_windows_cover_a_recording(duration_s: float, windows: int) -> None:
     spans = window_spans(duration_s, 1.0)
+    assert len(spans) == windows
     assert spans[0][0] == 0
     assert spans[-1][1] == pytest.approx(duration_s)
     assert len(spans) == 1 or all(end - start == pytest.approx(1.0) for start, end in spans)
@@ -302,6 +306,19 @@ def test_the_test_of_bell_types_lies_outside_the_training() -> None:
     for name in ("spread", "decay", "transient_db"):
         assert getattr(tested, name)[0] >= getattr(trained, name)[1]
     assert bell_types.TESTED_PLACE.t60_s[0] >= bell_types.TRAINED_PLACE.t60_s[1]
+
+
+def test_a_clip_cut_short_is_its_beginning_in_the_middle_of_silence() -> None:
+    waves = torch.arange(1.0, 1_001.0).repeat(50, 1)
+    cut = bell_types.cut_short(waves, generator(0, "cut"))
+    for clip in cut:
+        heard = clip.nonzero()[:, 0]
+        start, end = int(heard[0]), int(heard[-1]) + 1
+        assert torch.equal(clip[start:end], waves[0, : end - start])
+        assert abs(start - (1_000 - end)) <= 1
+    lengths = (cut > 0).sum(dim=1)
+    assert 400 <= lengths.min() < 500
+    assert 900 < lengths.max() <= 1_000
 
 
 def test_bell_batches_never_end_and_are_a_pure_function_of_seed_and_step() -> None:

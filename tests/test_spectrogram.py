@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from hemony import bundle, models
-from hemony.config import SpectrogramConfig, plain
+from hemony.config import Compression, SpectrogramConfig, plain
 from hemony.datasets.collection import PARTS
 from hemony.inference import predict_logits
-from hemony.models.spectrogram import PCEN, SpectrogramAugment, SpectrogramCNN
+from hemony.models.spectrogram import PCEN, AttentivePooling, SpectrogramAugment, SpectrogramCNN
 from hemony.preprocessing import AudioView
 
 CASES = [
     (SpectrogramConfig(width=0.25), 8_000),
-    (SpectrogramConfig(width=0.25, pcen=True), 8_000),
+    (SpectrogramConfig(width=0.25, compression=Compression.pcen), 8_000),
     (SpectrogramConfig(width=0.25, mels=64, window_s=0.025), 16_000),
-    (SpectrogramConfig(width=0.25, mels=80, window_s=0.0464, hop_s=0.02, low_hz=60), 22_050),
+    (SpectrogramConfig(width=0.25, mels=128, window_s=0.0929, hop_s=0.04, low_hz=60), 22_050),
 ]
 
 
@@ -57,6 +57,33 @@ def test_a_bundle_answers_as_before(config: SpectrogramConfig, rate_hz: int, tmp
     assert loaded.preprocessing == view
     cpu = torch.device("cpu")
     assert torch.equal(predict_logits(loaded.recogniser, [clips], cpu, False), predict_logits(recogniser, [clips], cpu, False))
+
+
+def test_relative_log_hears_the_same_loud_or_soft_and_silence_as_silence() -> None:
+    torch.manual_seed(0)
+    network = models.build(SpectrogramConfig(width=0.25), AudioView(8_000, 8_000), 5).eval()
+    assert isinstance(network, SpectrogramCNN)
+    waves = torch.randn(3, 8_000) * torch.linspace(0, 0.2, 8_000)
+    assert torch.allclose(network(waves), network(waves * 0.05), atol=1e-4)
+    absolute = models.build(SpectrogramConfig(width=0.25, compression=Compression.log), AudioView(8_000, 8_000), 5).eval()
+    absolute.load_state_dict(network.state_dict())
+    assert not torch.allclose(absolute(waves), absolute(waves * 0.05), atol=1e-2)
+    loudest = network.compressed(network.front.mel(waves)).amax(dim=(1, 2))
+    assert torch.allclose(loudest, torch.zeros(3), atol=1e-5)
+    assert network(torch.zeros(1, 8_000)).isfinite().all()
+    softer = network.compressed(network.front.mel(waves * 1e-6))
+    assert softer.max() < -3  # a millionth of full scale is not brought up
+
+
+def test_attention_is_the_mean_until_it_has_learned_and_leaves_out_frames_after() -> None:
+    torch.manual_seed(0)
+    pooling = AttentivePooling(4)
+    maps = torch.randn(2, 4, 9)
+    torch.nn.init.zeros_(pooling.score.weight)
+    assert torch.allclose(pooling(maps), torch.cat((maps.mean(dim=2), maps.amax(dim=2)), dim=1), atol=1e-6)
+    torch.nn.init.eye_(pooling.score.weight)
+    pooling.score.weight.data *= 1e3  # each channel looks where it is largest
+    assert torch.allclose(pooling(maps)[:, :4], maps.amax(dim=2), atol=1e-4)
 
 
 def test_pcen_is_the_recursion_of_wang_and_others() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import safetensors.torch
 
 from hemony import durable, models
-from hemony.config import MODELS, Fit, plain
+from hemony.config import MODELS, Fit, plain, restored
 from hemony.datasets.collection import PARTS, Digests
 from hemony.errors import InputError
 from hemony.preprocessing import AudioView, ImagePreprocessing, View
@@ -113,7 +113,7 @@ def load(folder: Path) -> Bundle:
         )
     try:
         preprocessing = preprocessing_of(facts["task"], facts["preprocessing"])
-        config = MODELS[facts["model"]["kind"]](**facts["model"])
+        config = restored(MODELS[facts["model"]["kind"]], facts["model"])
         network = models.build(config, preprocessing, len(facts["labels"]))
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
         recogniser.load_state_dict(safetensors.torch.load(content), assign=True)

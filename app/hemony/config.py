@@ -8,7 +8,7 @@ unknown key, a wrong type or a value out of range fails before any data is read.
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, EnumType
 from typing import Any
 
 from hemony.errors import UsageError
@@ -269,6 +269,14 @@ class LeNet5Config(ModelConfig):
     connections: str = "historical"  # or dense, or COUNTxK,... such as 16x3: sixteen maps that see three inputs each
 
 
+class Compression(Enum):
+    """What the network sees in place of mel power."""
+
+    log = "log"  # its logarithm
+    relative_log = "relative_log"  # its logarithm beside the clip's loudest value: whether loud or soft, near or far
+    pcen = "pcen"  # per-channel energy normalisation (Wang et al. 2017)
+
+
 @dataclass
 class SpectrogramConfig(ModelConfig):
     """A residual CNN on log-mel spectrograms of sound; see `hemony.models.spectrogram`."""
@@ -279,7 +287,7 @@ class SpectrogramConfig(ModelConfig):
     low_hz: float = ranged(20.0, least=0.0)
     window_s: float = ranged(0.032, above=0.0, most=0.2)  # that one frame hears, with a Hann window
     hop_s: float = ranged(0.01, above=0.0, most=0.2)  # from frame to frame
-    pcen: bool = False  # per-channel energy normalisation in place of the logarithm (Wang et al. 2017)
+    compression: Compression = Compression.relative_log
     dropout: float = ranged(0.2, least=0.0, below=1.0)  # of the features before the last layer
 
 
@@ -422,3 +430,14 @@ def plain(config: Any) -> dict[str, Any]:
 
     converted: dict[str, Any] = convert(dataclasses.asdict(config))
     return converted
+
+
+def restored(kind: type[ModelConfig], values: dict[str, Any]) -> ModelConfig:
+    """A config without nested ones from the values that `plain` gave of it."""
+    types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
+
+    def convert(name: str, value: Any) -> Any:
+        choices = types.get(name)
+        return choices[value] if isinstance(choices, EnumType) else value
+
+    return kind(**{name: convert(name, value) for name, value in values.items()})

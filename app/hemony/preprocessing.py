@@ -125,9 +125,15 @@ class AudioView(View):
         return functional.pad(samples, (missing // 2, missing - missing // 2))
 
 
+MOST_CROPPED = 1.25  # clips that a recording may last and still be judged by its middle alone
+
+
 def window_spans(duration_s: float, clip_s: float) -> list[tuple[float, float]]:
-    """(start, end) in seconds of the windows of a recording, side by side, the last one at its end; one, all of it, up to twice `clip_s`."""
-    if duration_s <= 2 * clip_s:
+    """(start, end) in seconds of the windows of a recording, side by side, the last one at its end.
+
+    A recording that is longer than a clip by up to a quarter is one window, all of it: what lies at its ends says little.
+    """
+    if duration_s <= MOST_CROPPED * clip_s:
         return [(0.0, duration_s)]
     starts = [number * clip_s for number in range(int(duration_s / clip_s))]
     if starts[-1] + clip_s < duration_s:

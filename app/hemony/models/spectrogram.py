@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hemony.config import SpectrogramConfig
+from hemony.config import Compression, SpectrogramConfig
 from hemony.errors import UsageError
 from hemony.models.mel import LogMel
 
 STEM_CHANNELS = 24
 BLOCK_CHANNELS = (48, 96, 128)  # of the blocks, each of which halves bands and frames
+SOFTEST = 1e-3  # mel power: clips without anything louder are not brought up to the loudness of others
 
 
 class SpectrogramCNN(nn.Module):
@@ -31,13 +32,15 @@ class SpectrogramCNN(nn.Module):
         if config.low_hz >= sample_rate_hz / 2:
             raise UsageError(f"model.low_hz={config.low_hz:g} must be below half the sample rate, {sample_rate_hz / 2:g} Hz")
         self.front = LogMel(sample_rate_hz, window, hop, config.mels, config.low_hz)
-        self.pcen = PCEN(config.mels, config.hop_s) if config.pcen else None
+        self.relative = config.compression is Compression.relative_log
+        self.pcen = PCEN(config.mels, config.hop_s) if config.compression is Compression.pcen else None
         self.norm = nn.BatchNorm1d(config.mels)
         self.augment: SpectrogramAugment | None = None
         widths = [8 * max(1, round(config.width * channels / 8)) for channels in (STEM_CHANNELS, *BLOCK_CHANNELS)]
         self.stem = nn.Conv2d(1, widths[0], 5, stride=2, padding=2, bias=False)
         self.stem_norm = nn.BatchNorm2d(widths[0])
         self.blocks = nn.Sequential(*(ResidualBlock(*pair) for pair in pairwise(widths)))
+        self.pooling = AttentivePooling(widths[-1])
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * widths[-1], classes)
 
@@ -48,15 +51,22 @@ class SpectrogramCNN(nn.Module):
 
     def logits(self, mel: Tensor) -> Tensor:
         """From mel power (B, mels, frames)."""
-        spectra = self.norm(self.pcen(mel) if self.pcen else self.front.log(mel))
+        spectra = self.norm(self.compressed(mel))
         if self.augment and self.training:
             spectra = self.augment.masked(spectra)
         maps = spectra[:, None].contiguous(memory_format=torch.channels_last)
         maps = functional.gelu(self.stem_norm(self.stem(maps)))
         maps = self.blocks(maps).mean(dim=2)  # (B, channels, frames / 16): over the bands
-        features = torch.cat((maps.mean(dim=2), maps.amax(dim=2)), dim=1)
-        logits: Tensor = self.head(self.dropout(features))
+        logits: Tensor = self.head(self.dropout(self.pooling(maps)))
         return logits
+
+    def compressed(self, mel: Tensor) -> Tensor:
+        """Mel power (B, mels, frames) to what is seen of it, float32."""
+        if self.pcen:
+            normalised: Tensor = self.pcen(mel)
+            return normalised
+        with torch.autocast(mel.device.type, enabled=False):
+            return self.front.log(mel / mel.amax(dim=(1, 2), keepdim=True).clamp(min=SOFTEST) if self.relative else mel)
 
 
 class ResidualBlock(nn.Module):
@@ -76,6 +86,21 @@ class ResidualBlock(nn.Module):
         maps = functional.gelu(self.norm0(functional.max_pool2d(self.conv0(maps), 2, ceil_mode=True)))
         inner = functional.gelu(self.norm1(self.conv1(maps)))
         return functional.gelu(maps + self.norm2(self.conv2(inner)))
+
+
+class AttentivePooling(nn.Module):
+    """(B, channels, frames) to (B, 2 channels): the mean of each channel over the frames and its maximum.
+
+    Each channel weighs the frames by what all channels make of them (Okabe et al. 2018, without their standard deviation).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(channels, channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        weights = self.score(maps.transpose(1, 2)).float().softmax(dim=1).transpose(1, 2)
+        return torch.cat(((maps * weights).sum(dim=2), maps.amax(dim=2)), dim=1)
 
 
 class PCEN(nn.Module):
