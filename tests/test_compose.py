@@ -10,6 +10,7 @@ import yaml
 from hemony import compose, config
 from hemony.config import EvaluateConfig, Fit, TrainConfig
 from hemony.errors import UsageError
+from hemony.plain import plain
 
 
 def jobs(*arguments: str) -> list[TrainConfig]:
@@ -117,7 +118,7 @@ def test_a_sweep_is_checked_whole_before_its_first_job(tmp_path: Path) -> None:
 
 def test_what_is_written_down_reads_back() -> None:
     (job,) = jobs("experiment=cifar10", "data.fit=pad", "data.root=/${odd}", "optimizer.learning_rate=0.5")
-    assert compose.typed(TrainConfig, config.plain(job)) == job
+    assert compose.typed(TrainConfig, plain(job)) == job
     assert job.data.fit is Fit.pad
 
 

@@ -26,7 +26,6 @@ from hemony.config import (
     Schedule,
     TorchvisionConfig,
     TrainConfig,
-    plain,
 )
 from hemony.datasets.collection import PARTS
 from hemony.errors import UsageError
@@ -35,6 +34,7 @@ from hemony.models.fast_cnn import FastCNN, default_depth
 from hemony.models.lenet5 import LeNet5, connection_table
 from hemony.models.torchvision import TorchvisionClassifier
 from hemony.optimizers import build_optimizer, orthogonalise
+from hemony.plain import plain
 from hemony.preprocessing import ImagePreprocessing, ImageView
 from hemony.tasks.classification import Classifier, averaging, learning_rate_share
 from tests.conftest import hemony

@@ -10,11 +10,12 @@ import torch
 
 from hemony import bundle as bundles
 from hemony import models
-from hemony.config import SpectrogramConfig, plain
+from hemony.config import SpectrogramConfig
 from hemony.datasets.collection import PARTS
 from hemony.decision import Decision
 from hemony.errors import InputError, UsageError
 from hemony.media.live import BYTES, RawFormat, raw_blocks
+from hemony.plain import plain
 from hemony.preprocessing import AudioView
 from hemony.recordings import Event, Heard, Listener, events_of, windows_of
 

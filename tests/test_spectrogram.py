@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from hemony import bundle, models
-from hemony.config import Compression, SpectrogramConfig, plain
+from hemony.config import Compression, SpectrogramConfig
 from hemony.datasets.collection import PARTS
 from hemony.inference import predict_logits
 from hemony.models.spectrogram import PCEN, AttentivePooling, SpectrogramAugment, SpectrogramCNN
+from hemony.plain import plain
 from hemony.preprocessing import AudioView
 
 CASES = [

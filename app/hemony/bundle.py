@@ -14,9 +14,10 @@ import numpy as np
 import safetensors.torch
 
 from hemony import durable, models
-from hemony.config import MODELS, Fit, plain, restored
+from hemony.config import MODELS
 from hemony.datasets.collection import PARTS, Digests
 from hemony.errors import InputError
+from hemony.plain import plain, restored
 from hemony.preprocessing import AudioView, ImagePreprocessing, View
 
 SCHEMA_VERSION = 1
@@ -112,7 +113,7 @@ def load(folder: Path) -> Bundle:
             f"{folder / WEIGHTS} is not the file that {FACTS} describes (its digest differs): copy the bundle again, whole"
         )
     try:
-        preprocessing = preprocessing_of(facts["task"], facts["preprocessing"])
+        preprocessing = restored(AudioView if facts["task"] == AUDIO_TASK else ImagePreprocessing, facts["preprocessing"])
         config = restored(MODELS[facts["model"]["kind"]], facts["model"])
         network = models.build(config, preprocessing, len(facts["labels"]))
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
@@ -138,13 +139,6 @@ def load(folder: Path) -> Bundle:
         name=str(folder),
         digest=facts["digests"][WEIGHTS],
     )
-
-
-def preprocessing_of(task: str, given: dict[str, Any]) -> View:
-    """What `bundle.json` says of the preprocessing."""
-    if task == AUDIO_TASK:
-        return AudioView(**given)
-    return ImagePreprocessing(given["channels"], given["size_px"], Fit[given["fit"]], tuple(given["mean"]), tuple(given["std"]))
 
 
 def encode_digests(digests: Digests) -> str:

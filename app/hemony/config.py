@@ -8,7 +8,7 @@ unknown key, a wrong type or a value out of range fails before any data is read.
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from enum import Enum, EnumType
+from enum import Enum
 from typing import Any
 
 from hemony.errors import UsageError
@@ -418,26 +418,3 @@ MODELS: dict[str, type[ModelConfig]] = {
 }
 RULES: dict[str, type[RuleConfig]] = {"backprop": RuleConfig}
 GROUPS: dict[str, dict[str, Any]] = {"data": DATA, "model": MODELS, "rule": RULES}
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """The config as nested dicts of JSON values, enums by name. `compose.typed` reads it back."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: convert(entry) for key, entry in value.items()}
-        return value.name if isinstance(value, Enum) else value
-
-    converted: dict[str, Any] = convert(dataclasses.asdict(config))
-    return converted
-
-
-def restored(kind: type[ModelConfig], values: dict[str, Any]) -> ModelConfig:
-    """A config without nested ones from the values that `plain` gave of it."""
-    types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
-
-    def convert(name: str, value: Any) -> Any:
-        choices = types.get(name)
-        return choices[value] if isinstance(choices, EnumType) else value
-
-    return kind(**{name: convert(name, value) for name, value in values.items()})

@@ -17,7 +17,7 @@ from torch import nn
 from hemony import bundle as bundles
 from hemony import card, domains, durable, evaluation, hardware, models, recipe, rules
 from hemony.callbacks import EarlyStopping, History, Progress, Saver, StateIO, StopRequest
-from hemony.config import TorchvisionConfig, TrainConfig, plain
+from hemony.config import TorchvisionConfig, TrainConfig
 from hemony.datasets.collection import PARTS, Collection
 from hemony.datasets.parts import Data, build
 from hemony.datasets.resident import Augmentation, PlainBatches, TrainingBatches
@@ -25,6 +25,7 @@ from hemony.errors import HemonyError, InputError, Terminated, UsageError
 from hemony.metrics import evaluate_logits, fit_temperature, softmax
 from hemony.models.torchvision import TorchvisionClassifier
 from hemony.output import as_csv
+from hemony.plain import plain
 from hemony.preprocessing import View
 from hemony.tasks.classification import Classifier
 from hemony.unknown import rejection

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hemony.config import Fit
+from hemony.media import FULL_SCALE
 
 
 class View(ABC):
@@ -139,9 +140,6 @@ def window_spans(duration_s: float, clip_s: float) -> list[tuple[float, float]]:
     if starts[-1] + clip_s < duration_s:
         starts.append(duration_s - clip_s)
     return [(start_s, start_s + clip_s) for start_s in starts]
-
-
-FULL_SCALE = 32_768  # of the samples of a file
 
 
 class FullScale(nn.Module):

@@ -18,8 +18,9 @@ from hemony.datasets.collection import Samples
 from hemony.decision import Decision
 from hemony.errors import UsageError
 from hemony.inference import autocast
+from hemony.media import FULL_SCALE
 from hemony.models.spectrogram import SpectrogramCNN
-from hemony.preprocessing import FULL_SCALE, AudioView
+from hemony.preprocessing import AudioView
 
 BATCH = 8  # windows that the network answers for at a time
 

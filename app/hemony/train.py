@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from hemony import compose, durable, output
-from hemony.config import TrainConfig, plain
+from hemony.config import TrainConfig
 from hemony.errors import InputError, UsageError
+from hemony.plain import plain
 
 RUN = "run"  # the folder beside the bundle: resumable state, logs, report
 CONFIG = "config.json"

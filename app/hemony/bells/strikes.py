@@ -5,7 +5,7 @@ where a training never was.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -15,8 +15,8 @@ from hemony.bells.tuning import midi_to_hz
 from hemony.datasets.seeding import uniform
 
 SEMITONES = 12
-LONGEST_RUNG_S = 2.0
-RUNG_DB = 20.0
+LONGEST_RUNG_S = 2.0  # before a clip begins, and
+RUNG_DB = 20.0  # at most so far down is the partial that was second at the strike
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Range:
     spread: tuple[float, float]  # of the partials' ratios, in units of that between real bells
     decay: tuple[float, float]  # factor of the decay times
     transient_db: tuple[float, float]  # level of the strike's noise beside the bell
-    level_db: float = 0.0  # standard deviation of the partials' levels beyond that between bells: hammers, microphones, towers
+    level_spread_db: float  # standard deviation of the partials' levels beyond that between bells: hammers, microphones, towers
 
 
 def chance(count: int, probability: float, draw: Generator) -> Tensor:
@@ -57,8 +57,8 @@ def strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int, range
 def single_strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int, ranges: Range, draw: Generator) -> Tensor:
     """One strike each (count, samples), beginning in the first quarter; a third has been ringing before the clip begins.
 
-    That is for up to two seconds, and only until the partial that was second at the strike is 20 dB down: a bell of which nothing but
-    one partial is left does not say what kind it is.
+    That is for up to LONGEST_RUNG_S, and only until the second partial is RUNG_DB down: a bell of which nothing but one partial is left
+    does not say what kind it is.
     """
     table = TABLES[kind]
     midi = notes(count, table.lowest_midi, table.highest_midi, ranges, draw)
@@ -68,13 +68,13 @@ def single_strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int
     brightness_db = uniform((count, 1), -6.0, 6.0, draw)  # an octave: hammers and microphones differ
     ringing = chance(count, 0.33, draw)[:, None]
     octaves = (modes.frequency_hz / modes.strike_hz[:, None]).clamp(min=0.1).log2()
-    jitter_db = torch.randn((count, len(table.partials)), generator=draw, device=draw.device).repeat(1, 2) * ranges.level_db
+    jitter_db = torch.randn((count, len(table.partials)), generator=draw, device=draw.device).repeat(1, 2) * ranges.level_spread_db
     amplitude = modes.amplitude * 10 ** ((brightness_db * octaves + jitter_db) / 20)
     t60_s = modes.t60_s * decay
     partials = (amplitude * (modes.frequency_hz < sample_rate_hz / 2)).reshape(count, 2, -1).sum(dim=1)  # of a pair of modes each
     second = partials.topk(2).indices[:, 1:]
     since_s = uniform((count, 1), 0.0, 1.0, draw) * (t60_s.gather(1, second) * RUNG_DB / 60).clamp(max=LONGEST_RUNG_S) * ringing
-    modes = Modes(modes.frequency_hz, amplitude * 10 ** (-3 * since_s / t60_s), t60_s, modes.phase, modes.strike_hz)
+    modes = replace(modes, amplitude=amplitude * 10 ** (-3 * since_s / t60_s), t60_s=t60_s)
     waves = at_peak(sound(modes, sample_rate_hz, samples))
     strike = transients(count, samples, sample_rate_hz, draw) * 10 ** (uniform((count, 1), *ranges.transient_db, draw) / 20)
     return delayed(waves + strike * ~ringing, uniform((count,), 0.0, 0.25, draw) * samples * ~ringing[:, 0])

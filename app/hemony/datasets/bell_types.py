@@ -18,7 +18,7 @@ from hemony.datasets.collection import TEST, TRAIN, VALIDATION, AudioCollection,
 from hemony.datasets.resident import Moment
 from hemony.datasets.seeding import generator, uniform
 from hemony.datasets.wave_augment import WaveAugment, change_gain, in_noise, in_rooms, to_some
-from hemony.preprocessing import FULL_SCALE
+from hemony.media import FULL_SCALE
 
 NONE = "none"
 CLASS_NAMES = sorted([*(kind.value for kind in BellKind), NONE])
@@ -38,8 +38,8 @@ class Place:
     level_db: tuple[float, float]
 
 
-TRAINED = Range(pitch_classes=(5.0, 15.0), spread=(0.4, 1.2), decay=(0.2, 1.6), transient_db=(-40.0, -3.0), level_db=4.0)
-TESTED = Range(pitch_classes=(3.0, 5.0), spread=(1.2, 1.5), decay=(1.6, 2.0), transient_db=(-3.0, 0.0))
+TRAINED = Range(pitch_classes=(5.0, 15.0), spread=(0.4, 1.2), decay=(0.2, 1.6), transient_db=(-40.0, -3.0), level_spread_db=4.0)
+TESTED = Range(pitch_classes=(3.0, 5.0), spread=(1.2, 1.5), decay=(1.6, 2.0), transient_db=(-3.0, 0.0), level_spread_db=0.0)
 TRAINED_PLACE = Place(t60_s=(0.05, 0.8), snr_db=(0.0, 50.0), level_db=(-40.0, 0.0))
 TESTED_PLACE = Place(t60_s=(0.8, 1.2), snr_db=(6.0, 50.0), level_db=(-40.0, 0.0))
 

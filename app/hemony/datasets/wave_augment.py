@@ -14,7 +14,7 @@ from hemony.config import AudioAugmentConfig
 from hemony.datasets.mixing import mixup
 from hemony.datasets.resident import Moment
 from hemony.datasets.seeding import uniform
-from hemony.preprocessing import FULL_SCALE
+from hemony.media import FULL_SCALE
 
 
 class WaveAugment:

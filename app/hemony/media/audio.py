@@ -17,6 +17,7 @@ import soundfile
 import soxr
 
 from hemony.errors import InputError
+from hemony.media import FULL_SCALE
 from hemony.media.files import find_files, open_regular, shown, what_it_is
 
 Samples = npt.NDArray[np.int16]
@@ -25,7 +26,6 @@ AUDIO_SUFFIXES = frozenset(".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .ai
 LEAST_RATE_HZ, MOST_RATE_HZ = 1_000, 1_000_000
 MOST_CHANNELS = 256
 BLOCK_VALUES = 2**18  # values, over all channels, that are decoded at a time
-FULL_SCALE = 32_768  # of int16: samples of 16 bits come through as they are
 
 
 class TooLong(InputError):

@@ -65,8 +65,9 @@ class SpectrogramCNN(nn.Module):
         if self.pcen:
             normalised: Tensor = self.pcen(mel)
             return normalised
-        with torch.autocast(mel.device.type, enabled=False):
-            return self.front.log(mel / mel.amax(dim=(1, 2), keepdim=True).clamp(min=SOFTEST) if self.relative else mel)
+        if self.relative:
+            mel = mel / mel.amax(dim=(1, 2), keepdim=True).clamp(min=SOFTEST)
+        return self.front.log(mel)
 
 
 class ResidualBlock(nn.Module):
