@@ -85,6 +85,16 @@ def test_a_warp_moves_a_tone_along_the_frequency_axis() -> None:
     assert torch.allclose(moved[0], front.mel(tone[None])[0])
 
 
+def test_a_large_batch_is_heard_as_its_clips_one_by_one() -> None:
+    front = LogMel(8_000, 256, 80, 40)
+    waves = torch.randn(60, 4_000, generator=torch.Generator().manual_seed(0))
+    assert 60 * front.frames(4_000) > mel.FRAMES_AT_ONCE
+    warps = torch.linspace(0.8, 1.2, 60)
+    assert torch.allclose(front(waves), torch.cat([front(wave[None]) for wave in waves]), atol=1e-5)
+    alone = torch.cat([front(wave[None], warp[None]) for wave, warp in zip(waves, warps, strict=True)])
+    assert torch.allclose(front(waves, warps), alone, atol=1e-5)
+
+
 def test_a_gradient_reaches_the_waveform() -> None:
     wave = signals(8_000)["noise"][None, :1000].clone().requires_grad_()
     LogMel(8_000, 256, 80, 40)(wave).sum().backward()
