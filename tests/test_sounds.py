@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from hemony import domains
+from hemony.bells.strikes import within
 from hemony.config import AudioAugmentConfig, AudioFolderConfig, BellTypesConfig, ESC50Config, FSDDConfig, SpeechCommandsConfig
 from hemony.datasets import bell_types, sounds
 from hemony.datasets.bell_types import CLASS_NAMES, EndlessBells
@@ -303,9 +304,20 @@ def test_the_test_of_bell_types_lies_outside_the_training() -> None:
     assert 0 < span < 12
     for pitch in np.linspace(*tested.pitch_classes, 20)[1:-1]:
         assert (pitch - trained.pitch_classes[0]) % 12 > span
-    for name in ("spread", "decay", "transient_db"):
+    for name in ("spread", "transient_db"):
         assert getattr(tested, name)[0] >= getattr(trained, name)[1]
+    for low, high in tested.decay:
+        assert all(high <= least or low >= most for least, most in trained.decay)
     assert bell_types.TESTED_PLACE.t60_s[0] >= bell_types.TRAINED_PLACE.t60_s[1]
+
+
+def test_decays_are_drawn_from_every_interval_and_from_nowhere_else() -> None:
+    drawn = within(((0.2, 1.6), (2.0, 4.0)), 1_000, generator(0, "within"))
+    lower, upper = (drawn >= 0.2) & (drawn <= 1.6), (drawn >= 2.0) & (drawn <= 4.0)
+    assert (lower | upper).all()
+    assert 400 < int(lower.sum()) < 600
+    assert float(drawn[lower].std()) > 0.3
+    assert float(drawn[upper].std()) > 0.4
 
 
 def test_a_clip_cut_short_is_its_beginning_in_the_middle_of_silence() -> None:

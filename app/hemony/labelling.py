@@ -1,5 +1,6 @@
 """Files in, rows out: images and short clips in batches, long recordings as events or windows, in the order of the files."""
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ from hemony.sources import Source
 
 Row = dict[str, Any]
 
+FILES_A_TASK = 16  # to hand a task to a thread takes as long as to decode a quarter of a small file
 SHORT_S = 10.0  # up to this a recording gets one row
 EVENT_THRESHOLD = 0.5  # of long ones: they hold much that is none of the labels
 
@@ -163,7 +165,10 @@ def read_ahead(sources: Iterable[Source], view: View, settings: Settings) -> Ite
     Decoded in threads, two batches ahead of what is asked for, so that decoding and the network overlap and memory stays bounded.
     """
 
-    def read(path: Path, wrong: str) -> Content | Long | str:
+    def read(sources: list[Source]) -> list[Item]:
+        return [(path, content_of(path, wrong)) for path, wrong in sources]
+
+    def content_of(path: Path, wrong: str) -> Content | Long | str:
         if wrong:
             return wrong
         try:
@@ -171,13 +176,12 @@ def read_ahead(sources: Iterable[Source], view: View, settings: Settings) -> Ite
         except InputError as error:
             return str(error)
 
-    waiting: deque[tuple[Path, Future[Content | Long | str]]] = deque()
+    waiting: deque[Future[list[Item]]] = deque()
+    upcoming = iter(sources)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, wrong in sources:
-            waiting.append((path, pool.submit(read, path, wrong)))
-            if len(waiting) > 2 * settings.batch_size:
-                first, future = waiting.popleft()
-                yield first, future.result()
+        while group := list(itertools.islice(upcoming, FILES_A_TASK)):
+            waiting.append(pool.submit(read, group))
+            if len(waiting) * FILES_A_TASK > 2 * settings.batch_size:
+                yield from waiting.popleft().result()
         while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            yield from waiting.popleft().result()

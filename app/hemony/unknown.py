@@ -16,7 +16,7 @@ from hemony.models import Recogniser
 from hemony.preprocessing import AudioView, View
 
 CLIPS, BATCH = 600, 60
-ANYWHERE = Range(pitch_classes=(0.0, 12.0), spread=(0.0, 0.0), decay=(1.0, 1.0), transient_db=(-40.0, 0.0), level_spread_db=0.0)
+ANYWHERE = Range(pitch_classes=(0.0, 12.0), spread=(0.0, 0.0), decay=((1.0, 1.0),), transient_db=(-40.0, 0.0), level_spread_db=0.0)
 BACKGROUND = frozenset(("none", "noise", "background", "silence", "unknown", "other"))  # labels that raise no alarm
 
 

@@ -25,7 +25,7 @@ class Range:
 
     pitch_classes: tuple[float, float]  # semitones above C, from and to, of the strike or fundamental note, modulo the octave
     spread: tuple[float, float]  # of the partials' ratios, in units of that between real bells
-    decay: tuple[float, float]  # factor of the decay times
+    decay: tuple[tuple[float, float], ...]  # factor of the decay times, from one interval or another
     transient_db: tuple[float, float]  # level of the strike's noise beside the bell
     level_spread_db: float  # standard deviation of the partials' levels beyond that between bells: hammers, microphones, towers
 
@@ -33,6 +33,13 @@ class Range:
 def chance(count: int, probability: float, draw: Generator) -> Tensor:
     """(count,) bool."""
     return torch.rand(count, generator=draw, device=draw.device) < probability
+
+
+def within(intervals: tuple[tuple[float, float], ...], count: int, draw: Generator) -> Tensor:
+    """(count,) from one of the intervals each, all of them as likely."""
+    which = torch.randint(len(intervals), (count,), generator=draw, device=draw.device)
+    low, high = torch.tensor(intervals, device=draw.device)[which].unbind(dim=1)
+    return torch.lerp(low, high, uniform((count,), 0.0, 1.0, draw))
 
 
 def notes(count: int, low_midi: float, high_midi: float, ranges: Range, draw: Generator) -> Tensor:
@@ -64,7 +71,7 @@ def single_strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int
     midi = notes(count, table.lowest_midi, table.highest_midi, ranges, draw)
     spread = float(uniform((1,), *ranges.spread, draw))
     modes = draw_modes(kind, midi, draw, spread)
-    decay = uniform((count, 1), *ranges.decay, draw)
+    decay = within(ranges.decay, count, draw)[:, None]
     brightness_db = uniform((count, 1), -6.0, 6.0, draw)  # an octave: hammers and microphones differ
     ringing = chance(count, 0.33, draw)[:, None]
     octaves = (modes.frequency_hz / modes.strike_hz[:, None]).clamp(min=0.1).log2()

@@ -1,6 +1,7 @@
 """`data=bell_types`: which kind of bell is this, or is it none? Made of `hemony.bells`, without end for training, fixed for the test.
 
-The test's notes, decays, spreads and rooms lie where no training clip is ever drawn from.
+No training clip is ever drawn from where the test's notes and decays lie, in a gap between those of the training, nor from where its
+spreads, transients and rooms lie, beyond them.
 """
 
 import functools
@@ -38,8 +39,10 @@ class Place:
     level_db: tuple[float, float]
 
 
-TRAINED = Range(pitch_classes=(5.0, 15.0), spread=(0.4, 1.2), decay=(0.2, 1.6), transient_db=(-40.0, -3.0), level_spread_db=4.0)
-TESTED = Range(pitch_classes=(3.0, 5.0), spread=(1.2, 1.5), decay=(1.6, 2.0), transient_db=(-3.0, 0.0), level_spread_db=0.0)
+TRAINED = Range(
+    pitch_classes=(5.0, 15.0), spread=(0.4, 1.2), decay=((0.2, 1.6), (2.0, 4.0)), transient_db=(-40.0, -3.0), level_spread_db=4.0
+)
+TESTED = Range(pitch_classes=(3.0, 5.0), spread=(1.2, 1.5), decay=((1.6, 2.0),), transient_db=(-3.0, 0.0), level_spread_db=0.0)
 TRAINED_PLACE = Place(t60_s=(0.05, 0.8), snr_db=(0.0, 50.0), level_db=(-40.0, 0.0))
 TESTED_PLACE = Place(t60_s=(0.8, 1.2), snr_db=(6.0, 50.0), level_db=(-40.0, 0.0))
 

@@ -78,16 +78,17 @@ def decoded_blocks(
     file: soundfile.SoundFile, header: AudioHeader, name: str, start_s: float, end_s: float | None
 ) -> Iterator[tuple[npt.NDArray[np.float32], bool]]:
     """(mono block (frames,), whether it is the last)."""
-    rows = max(1, BLOCK_VALUES // header.channels)
+    most = max(1, BLOCK_VALUES // header.channels)
+    rows = min(most, max(header.frames, 4095) + 1)  # with room for one more than there should be: a read that is short is the last
     skip = round(start_s * header.sample_rate_hz)
     left = None if end_s is None else round(end_s * header.sample_rate_hz) - skip
-    if skip > rows:
+    if skip > most:
         with contextlib.suppress(soundfile.LibsndfileError, RuntimeError):  # where nothing can be sought, what comes before is read
             skip -= file.seek(skip)
     buffer = np.empty((rows, header.channels), np.float32)
     waiting: npt.NDArray[np.float32] | None = None
-    damage = ""
-    while not damage and (left is None or left > 0):
+    damage, done = "", 0
+    while not damage and (left is None or left > 0) and not 0 < header.frames <= done < rows:
         buffer.fill(np.nan)
         try:
             block = file.read(out=buffer)
@@ -96,6 +97,7 @@ def decoded_blocks(
             block = buffer[: int(np.isnan(buffer).all(axis=1).argmax())]
         if not len(block):
             break
+        done += len(block)
         if skip:
             dropped = min(skip, len(block))
             skip -= dropped

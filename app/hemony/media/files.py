@@ -24,7 +24,10 @@ MARKS = {
 
 def shown(source: Path | str) -> str:
     """A path as it can stand in one line."""
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in str(source))
+    text = str(source)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
 
 
 @contextlib.contextmanager
