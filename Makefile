@@ -42,7 +42,8 @@ test: check ## lint, types and all tests
 	"$(BIN)/pytest"
 
 bench: $(READY) ## speed and accuracy, side by side with what one would use instead (takes hours; see tests/benchmarks)
-	for script in tests/benchmarks/bench_*.py; do "$(BIN)/python" -m "tests.benchmarks.$$(basename "$$script" .py)" || exit 1; done
+	failed=0; for script in tests/benchmarks/bench_*.py; do \
+		"$(BIN)/python" -m "tests.benchmarks.$$(basename "$$script" .py)" || failed=1; done; exit $$failed
 
 clean: ## remove the environment, caches and demo runs; checkpoints of your own stay
 	rm -rf "$(VENV)" "$(DEMO)-digits" "$(DEMO)-bells" build dist .mypy_cache .ruff_cache .pytest_cache

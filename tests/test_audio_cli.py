@@ -194,7 +194,9 @@ def test_classifying_recordings_imports_nothing_that_only_training_needs(tones_b
     classify_lightly(bundle, next((root / "low").iterdir()))
 
 
-@pytest.mark.skipif(not os.environ.get("HEMONY_DATA"), reason="HEMONY_DATA names no folder with fsdd")
+@pytest.mark.skipif(
+    not Path(os.environ.get("HEMONY_DATA", "no folder"), "fsdd").is_dir(), reason="HEMONY_DATA names no folder with fsdd"
+)
 def test_a_speaker_is_held_out(tmp_path: Path) -> None:
     asked = ["experiment=fsdd", "data.holdout=theo", "trainer.max_epochs=1", "model.width=0.25", f"output={tmp_path / 'run'}"]
     finished = hemony("train", *asked, "--format", "json")

@@ -11,7 +11,11 @@ from tests.conftest import hemony
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 MOST_BYTES = 10_000_000
-NEEDS_DATA = pytest.mark.skipif(not os.environ.get("HEMONY_DATA"), reason="HEMONY_DATA names no folder with fsdd and westerkerk")
+DATA = Path(os.environ.get("HEMONY_DATA", "no folder"))
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not (DATA / name).is_dir(), reason=f"HEMONY_DATA names no folder with {name}")
 
 
 @pytest.mark.parametrize("name", ["bell_types", "cifar10", "digits", "fsdd"])
@@ -24,7 +28,7 @@ def test_a_committed_bundle_is_small_whole_and_has_a_card_of_its_figures(name: s
     assert f"hemony train experiment={name}" in card
 
 
-@NEEDS_DATA
+@needs("fsdd")
 def test_the_committed_recogniser_of_digits_says_what_its_card_says() -> None:
     folder = CHECKPOINTS / "fsdd"
     finished = hemony("evaluate", folder, "--format", "json")
@@ -34,9 +38,9 @@ def test_the_committed_recogniser_of_digits_says_what_its_card_says() -> None:
     assert abs(found["correct"] - stored["correct"]) <= 1  # another processor may round a close call the other way
 
 
-@NEEDS_DATA
+@needs("westerkerk")
 def test_the_committed_recogniser_of_bells_knows_real_ones_that_it_never_heard() -> None:
-    finished = hemony("classify", CHECKPOINTS / "bell_types", Path(os.environ["HEMONY_DATA"]) / "westerkerk", "--format", "jsonl")
+    finished = hemony("classify", CHECKPOINTS / "bell_types", DATA / "westerkerk", "--format", "jsonl")
     assert finished.returncode == 0, finished.stderr
     labels = [json.loads(line)["label"] for line in finished.stdout.splitlines()]
     assert labels == ["carillon"] * 21

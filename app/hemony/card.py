@@ -18,6 +18,11 @@ SOURCES = {
     "fashion_mnist": "Fashion-MNIST, 70,000 pictures of clothes, 28x28 grey (Xiao et al. 2017, MIT)",
 }
 
+SAME_SPEAKERS = """
+Its test clips are by speakers who are in its training too. Whom it has never heard it understands less well: `data.holdout=SPEAKER`
+trains without one and measures how much less.
+"""
+
 
 def card(bundle: Bundle, overrides: list[str]) -> str:
     """Markdown for the bundle's README.md; `overrides` are those of the command that trained it."""
@@ -52,7 +57,7 @@ with Hemony {bundle.versions["hemony"]} and torch {bundle.versions["torch"]}. Us
 
 It knows the labels above and nothing else: any other {noun} gets one of them too. Its figures hold for {noun}s like those of its
 test part.
-"""
+{SAME_SPEAKERS if kind == "fsdd" and not bundle.data["holdout"] else ""}"""
 
 
 def taken(bundle: Bundle) -> str:

@@ -25,6 +25,7 @@ from hemony.sources import Source
 Row = dict[str, Any]
 
 FILES_A_TASK = 16  # to hand a task to a thread takes as long as to decode a quarter of a small file
+FILES_SINGLY = 64  # at first, so that a few large files have all cores
 SHORT_S = 10.0  # up to this a recording gets one row
 EVENT_THRESHOLD = 0.5  # of long ones: they hold much that is none of the labels
 
@@ -165,8 +166,8 @@ def read_ahead(sources: Iterable[Source], view: View, settings: Settings) -> Ite
     Decoded in threads, two batches ahead of what is asked for, so that decoding and the network overlap and memory stays bounded.
     """
 
-    def read(sources: list[Source]) -> list[Item]:
-        return [(path, content_of(path, wrong)) for path, wrong in sources]
+    def read(group: list[Source]) -> list[Item]:
+        return [(path, content_of(path, wrong)) for path, wrong in group]
 
     def content_of(path: Path, wrong: str) -> Content | Long | str:
         if wrong:
@@ -176,12 +177,19 @@ def read_ahead(sources: Iterable[Source], view: View, settings: Settings) -> Ite
         except InputError as error:
             return str(error)
 
-    waiting: deque[Future[list[Item]]] = deque()
-    upcoming = iter(sources)
+    ahead = 2 * settings.batch_size
+    upcoming, submitted, pending = iter(sources), 0, 0
+    waiting: deque[tuple[int, Future[list[Item]]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while group := list(itertools.islice(upcoming, FILES_A_TASK)):
-            waiting.append(pool.submit(read, group))
-            if len(waiting) * FILES_A_TASK > 2 * settings.batch_size:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        while True:
+            size = 1 if submitted < FILES_SINGLY else max(1, min(FILES_A_TASK, ahead // 8))
+            group = list(itertools.islice(upcoming, size))
+            if group:
+                waiting.append((len(group), pool.submit(read, group)))
+                submitted, pending = submitted + len(group), pending + len(group)
+            while waiting and (pending > ahead or not group):
+                count, future = waiting.popleft()
+                pending -= count
+                yield from future.result()
+            if not group:
+                return

@@ -1,6 +1,6 @@
 """Spoken digits: the official split, ten index blocks, and each speaker held out.
 
-python -m tests.benchmarks.bench_fsdd [FOLDER] [official|blocks|speakers ...]    about half an hour on two cores
+python -m tests.benchmarks.bench_fsdd [FOLDER] [official|blocks|speakers ...]    about 20 minutes on two cores
 
 The held-out speakers are the honest figure: nobody who uses a recogniser has been in its training. The recipe was chosen by inner folds
 of CHOSEN_BY alone, on speakers other than those two, so the mean of the other four is given too.

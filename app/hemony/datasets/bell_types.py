@@ -1,7 +1,7 @@
 """`data=bell_types`: which kind of bell is this, or is it none? Made of `hemony.bells`, without end for training, fixed for the test.
 
-No training clip is ever drawn from where the test's notes and decays lie, in a gap between those of the training, nor from where its
-spreads, transients and rooms lie, beyond them.
+No training clip is ever drawn from where the test's notes and factors of decay lie, in a gap between those of the training, nor from
+where the widths of its spreads, its transients and its rooms lie, beyond them.
 """
 
 import functools

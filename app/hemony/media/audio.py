@@ -1,6 +1,6 @@
 """Decoding audio files: in blocks, mixed to one channel, at the sample rate that is asked for.
 
-Content decides, not the suffix. What cannot be decoded raises InputError with one line; nothing is allocated on the word of a header, so
+Content decides, not the suffix. What cannot be decoded raises InputError with one line; nothing beyond a block is allocated on the word of a header, so
 memory stays at a few blocks whatever a file claims and however long it is.
 """
 
@@ -26,6 +26,7 @@ AUDIO_SUFFIXES = frozenset(".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .ai
 LEAST_RATE_HZ, MOST_RATE_HZ = 1_000, 1_000_000
 MOST_CHANNELS = 256
 BLOCK_VALUES = 2**18  # values, over all channels, that are decoded at a time
+LEAST_ROWS = 4096  # of a block, however little a header claims
 
 
 class TooLong(InputError):
@@ -78,11 +79,13 @@ def decoded_blocks(
     file: soundfile.SoundFile, header: AudioHeader, name: str, start_s: float, end_s: float | None
 ) -> Iterator[tuple[npt.NDArray[np.float32], bool]]:
     """(mono block (frames,), whether it is the last)."""
-    most = max(1, BLOCK_VALUES // header.channels)
-    rows = min(most, max(header.frames, 4095) + 1)  # with room for one more than there should be: a read that is short is the last
+    most_rows = max(1, BLOCK_VALUES // header.channels)
+    rows = min(
+        most_rows, max(header.frames + 1, LEAST_ROWS)
+    )  # with room for one more than there should be: a read that is short is the last
     skip = round(start_s * header.sample_rate_hz)
     left = None if end_s is None else round(end_s * header.sample_rate_hz) - skip
-    if skip > most:
+    if skip > most_rows:
         with contextlib.suppress(soundfile.LibsndfileError, RuntimeError):  # where nothing can be sought, what comes before is read
             skip -= file.seek(skip)
     buffer = np.empty((rows, header.channels), np.float32)
