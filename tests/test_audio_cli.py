@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from hemony.journal import Journal
 from tests.conftest import classify_lightly, hemony, tone
 
 Bundle = tuple[Path, Path, dict[str, Any]]
@@ -145,6 +146,14 @@ def test_what_does_not_go_together_is_refused(tones_bundle: Bundle, arguments: l
     assert refused.returncode == 2
     assert expected in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for error, told in ((KeyboardInterrupt, True), (ValueError, False)):
+        with pytest.raises(error), Journal(str(tmp_path / "rows.csv"), {}, False):
+            raise error
+        assert ("--resume" in capsys.readouterr().err) is told
+    assert not (tmp_path / "rows.csv").exists()
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "json", "raven", "table"])

@@ -142,6 +142,7 @@ def test_two_bundles_are_compared_on_the_same_images(shapes_bundle: Bundle) -> N
     finished = hemony("evaluate", folder, folder, "--format", "json")
     first, second, difference = json.loads(finished.stdout)
     assert first == second
+    assert "18 images remain that none of the bundles was trained on" in finished.stderr
     assert difference["accuracy"] == 0
     assert difference["mcnemar_p_value"] == 1.0
 

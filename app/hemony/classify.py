@@ -11,8 +11,8 @@ hemony classify BUNDLE --microphone             live, where sounddevice is insta
 --out FILE [--resume]                           rows into a file; --resume goes on with one that was interrupted
 --device auto|cpu|gpu   --batch-size N
 
-Recordings longer than 10 s are heard by overlapping windows: --events (the default for them) gives a row for each stretch of one label,
---windows a row for each window, --hop S the seconds from one window to the next (half a window).
+Recordings longer than 10 s are heard by overlapping windows: --events (the default for them) gives a row for each stretch of one label
+that passes the threshold (0.5 unless given), --windows a row for each window, --hop S the seconds from one window to the next (half a window).
 """
 
 import argparse

@@ -119,3 +119,7 @@ class Journal:
         if kind is None:
             self.part.replace(self.path)
             self.log.unlink()
+        elif issubclass(kind, KeyboardInterrupt):
+            print(
+                f"hemony: interrupted; the same command with --resume goes on, the rows so far are in {self.part}", file=sys.stderr
+            )

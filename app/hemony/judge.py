@@ -131,6 +131,8 @@ def common_test_examples(collection: Collection, loaded: list[bundles.Bundle]) -
         )
         mask &= kept
         name = PARTS[2]
+    if len(loaded) > 1 and name == PARTS[2]:
+        hardware.log(f"{int(mask.sum()):,} {collection.noun}s remain that none of the bundles was trained on")
     if not mask.any():
         raise InputError(f"no {collection.noun} under {collection.root} is left to judge on: the others were used in training")
     return mask, name
