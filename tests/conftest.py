@@ -1,6 +1,7 @@
 """What several tests need: a small folder of pictures, a cache of their own, a trained bundle."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,12 @@ from PIL import Image
 from hemony.errors import InputError
 
 SHAPES = ("bar", "disc", "ring")
+DATA = Path(os.environ.get("HEMONY_DATA", "no folder"))
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skips a test where that real data set is not at hand."""
+    return pytest.mark.skipif(not (DATA / name).is_dir(), reason=f"HEMONY_DATA names no folder with {name}")
 
 
 def draw_shape(name: str, size: int, draw: np.random.Generator) -> np.ndarray:

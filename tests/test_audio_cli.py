@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import pytest
 import soundfile
 
 from hemony.journal import Journal
-from tests.conftest import classify_lightly, hemony, tone
+from tests.conftest import classify_lightly, hemony, needs, tone
 
 Bundle = tuple[Path, Path, dict[str, Any]]
 RATE_HZ = 8_000
@@ -203,9 +202,7 @@ def test_classifying_recordings_imports_nothing_that_only_training_needs(tones_b
     classify_lightly(bundle, next((root / "low").iterdir()))
 
 
-@pytest.mark.skipif(
-    not Path(os.environ.get("HEMONY_DATA", "no folder"), "fsdd").is_dir(), reason="HEMONY_DATA names no folder with fsdd"
-)
+@needs("fsdd")
 def test_a_speaker_is_held_out(tmp_path: Path) -> None:
     asked = ["experiment=fsdd", "data.holdout=theo", "trainer.max_epochs=1", "model.width=0.25", f"output={tmp_path / 'run'}"]
     finished = hemony("train", *asked, "--format", "json")

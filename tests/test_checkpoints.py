@@ -1,21 +1,15 @@
 """The recognisers that come with the code are small and whole, and their cards give their figures."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from hemony import bundle
-from tests.conftest import hemony
+from tests.conftest import DATA, hemony, needs
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 MOST_BYTES = 10_000_000
-DATA = Path(os.environ.get("HEMONY_DATA", "no folder"))
-
-
-def needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not (DATA / name).is_dir(), reason=f"HEMONY_DATA names no folder with {name}")
 
 
 @pytest.mark.parametrize("name", ["bell_types", "cifar10", "digits", "fsdd"])

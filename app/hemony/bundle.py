@@ -113,7 +113,8 @@ def load(folder: Path) -> Bundle:
             f"{folder / WEIGHTS} is not the file that {FACTS} describes (its digest differs): copy the bundle again, whole"
         )
     try:
-        preprocessing = restored(AudioView if facts["task"] == AUDIO_TASK else ImagePreprocessing, facts["preprocessing"])
+        given = facts["preprocessing"]
+        preprocessing: View = restored(AudioView, given) if facts["task"] == AUDIO_TASK else restored(ImagePreprocessing, given)
         config = restored(MODELS[facts["model"]["kind"]], facts["model"])
         network = models.build(config, preprocessing, len(facts["labels"]))
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])

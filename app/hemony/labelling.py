@@ -177,19 +177,23 @@ def read_ahead(sources: Iterable[Source], view: View, settings: Settings) -> Ite
         except InputError as error:
             return str(error)
 
-    ahead = 2 * settings.batch_size
-    upcoming, submitted, pending = iter(sources), 0, 0
+    ahead, pending = 2 * settings.batch_size, 0
     waiting: deque[tuple[int, Future[list[Item]]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while True:
-            size = 1 if submitted < FILES_SINGLY else max(1, min(FILES_A_TASK, ahead // 8))
-            group = list(itertools.islice(upcoming, size))
-            if group:
-                waiting.append((len(group), pool.submit(read, group)))
-                submitted, pending = submitted + len(group), pending + len(group)
-            while waiting and (pending > ahead or not group):
+        for group in grouped(sources, max(1, min(FILES_A_TASK, ahead // 8))):
+            waiting.append((len(group), pool.submit(read, group)))
+            pending += len(group)
+            while pending > ahead:
                 count, future = waiting.popleft()
                 pending -= count
                 yield from future.result()
-            if not group:
-                return
+        while waiting:
+            yield from waiting.popleft()[1].result()
+
+
+def grouped(sources: Iterable[Source], largest: int) -> Iterator[list[Source]]:
+    """The first FILES_SINGLY sources one by one, the others `largest` at a time."""
+    upcoming = iter(sources)
+    yield from ([source] for source in itertools.islice(upcoming, FILES_SINGLY))
+    while group := list(itertools.islice(upcoming, largest)):
+        yield group

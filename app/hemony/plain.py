@@ -2,9 +2,12 @@
 
 import dataclasses
 from enum import Enum, EnumType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def plain(instance: Any) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def plain(instance: Any) -> dict[str, Any]:
 
 def restored(kind: type[T], values: dict[str, Any]) -> T:
     """A dataclass without nested ones from what `plain` gave of it, by way of JSON. Raises KeyError and TypeError for what does not fit."""
-    types = {entry.name: entry.type for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
 
     def convert(name: str, value: Any) -> Any:
         choices = types.get(name)

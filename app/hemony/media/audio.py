@@ -1,7 +1,7 @@
 """Decoding audio files: in blocks, mixed to one channel, at the sample rate that is asked for.
 
-Content decides, not the suffix. What cannot be decoded raises InputError with one line; nothing beyond a block is allocated on the word of a header, so
-memory stays at a few blocks whatever a file claims and however long it is.
+Content decides, not the suffix. What cannot be decoded raises InputError with one line; nothing beyond a block is allocated on the word of a
+header, so memory stays at a few blocks whatever a file claims and however long it is.
 """
 
 import contextlib
@@ -80,9 +80,7 @@ def decoded_blocks(
 ) -> Iterator[tuple[npt.NDArray[np.float32], bool]]:
     """(mono block (frames,), whether it is the last)."""
     most_rows = max(1, BLOCK_VALUES // header.channels)
-    rows = min(
-        most_rows, max(header.frames + 1, LEAST_ROWS)
-    )  # with room for one more than there should be: a read that is short is the last
+    rows = min(most_rows, max(header.frames + 1, LEAST_ROWS))  # a file that leaves room in it has ended, and is not read again
     skip = round(start_s * header.sample_rate_hz)
     left = None if end_s is None else round(end_s * header.sample_rate_hz) - skip
     if skip > most_rows:

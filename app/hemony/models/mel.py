@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 FLOOR = 1e-6  # added to a mel value before its logarithm; the weakest tone of 16 bits has about 4e-6 in a window of 256
-
 FRAMES_AT_ONCE = 1024  # on a CPU: more memory than this takes is fetched anew from the system each time, which is five times slower
 
 
