@@ -16,13 +16,15 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from hemony.errors import InputError
+from hemony import durable
+from hemony.errors import InputError, UsageError
 from hemony.media import FULL_SCALE
 from hemony.media.files import find_files, open_regular, shown, what_it_is
 
 Samples = npt.NDArray[np.int16]
 
 AUDIO_SUFFIXES = frozenset(".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf".split())
+WRITTEN = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 LEAST_RATE_HZ, MOST_RATE_HZ = 1_000, 1_000_000
 MOST_CHANNELS = 256
 BLOCK_VALUES = 2**18  # values, over all channels, that are decoded at a time
@@ -51,6 +53,22 @@ def read_audio(path: Path, sample_rate_hz: int, most_s: float = 3600.0) -> Sampl
         if samples > most_s * sample_rate_hz:
             raise TooLong(f"{shown(path)}: longer than {most_s:,.0f} s, which is read whole only by windows")
     return np.concatenate(blocks)
+
+
+def check_writable(path: Path) -> tuple[str, str]:
+    """The format and subtype in which sound is written to `path`. Raises UsageError for a suffix that names none, or a missing folder."""
+    if path.suffix.lower() not in WRITTEN:
+        raise UsageError(f"{shown(path)}: sound is written as one of {', '.join(WRITTEN)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{shown(path)}: there is no folder {shown(path.parent)}")
+    return WRITTEN[path.suffix.lower()]
+
+
+def write_audio(path: Path, waves: npt.NDArray[np.float32], sample_rate_hz: int) -> None:
+    """Samples (T,) or (T, channels), full scale 1, as a file of the format that the suffix names, whole or not at all."""
+    form, subtype = check_writable(path)
+    with durable.replacing(path) as file:
+        soundfile.write(file, waves, sample_rate_hz, subtype, format=form)
 
 
 def audio_blocks(path: Path, sample_rate_hz: int, start_s: float = 0.0, end_s: float | None = None) -> Iterator[Samples]:

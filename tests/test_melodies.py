@@ -1,0 +1,248 @@
+"""Melodies on bells: the tunes, the composer, the playing of them, the truth that is written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from hemony.bells import notes as notes_file
+from hemony.bells.composer import compose
+from hemony.bells.notes import Notes, read_truth, write_truth
+from hemony.bells.pieces import LEAD_S, Mistuning, Playing, even_onsets_s, fitting, onsets_s, play
+from hemony.bells.scores import HOT_CHILLI_BELLS_100, NAMES, score
+from hemony.bells.synth import TABLES, BellKind
+from hemony.bells.tunes import KNOWN, MAJOR, TUNES, UNSEEN, Score, parsed, tune
+from hemony.bells.tuning import cents_between, midi_to_hz
+from hemony.cli import main
+from hemony.datasets.seeding import generator
+from hemony.errors import InputError
+
+SCALE = Score("scale", (72, 74, 76, 77, 79), (1.0, 1.0, 2.0, 0.5, 1.5), 0)
+
+
+@pytest.mark.parametrize("name", TUNES)
+def test_every_bar_of_a_tune_is_full(name: str) -> None:
+    _, _, bar_beats, lines = TUNES[name]
+    for line in lines:
+        bars = [sum(parsed(token)[1] for token in bar.split()) for bar in line.split("|")]
+        assert all(beats == bar_beats for beats in bars[1:-1]), line
+        assert bars[0] <= bar_beats, line
+        assert bars[-1] <= bar_beats, line
+
+
+def test_a_note_is_read_as_it_is_written() -> None:
+    assert parsed("A4") == (69, 1.0)
+    assert parsed("Bb4:.5") == (70, 0.5)
+    assert parsed("F#5:1.5") == (78, 1.5)
+    assert parsed("B3:2") == (59, 2.0)
+
+
+def test_tunes_begin_as_everybody_knows_them() -> None:
+    assert np.diff(tune("joy_to_the_world").midi[:8]).tolist() == [-1, -2, -2, -2, -1, -2, -2]  # a scale down
+    assert np.diff(tune("jingle_bells").midi[:4]).tolist() == [9, -2, -2]
+    assert np.diff(tune("silent_night").midi[:4]).tolist() == [2, -2, -3]
+
+
+def test_known_and_unseen_tunes_share_no_stretch_of_nine_notes() -> None:
+    def stretches(names: tuple[str, ...]) -> set[tuple[int, ...]]:
+        return {tuple(np.diff(tune(name).midi[place : place + 9])) for name in names for place in range(len(tune(name).midi) - 8)}
+
+    assert len(UNSEEN) >= 6
+    assert not stretches(UNSEEN) & stretches(KNOWN)
+
+
+def test_the_composer_writes_tunes_that_move_like_tunes() -> None:
+    draw = np.random.default_rng(3)
+    tunes = [compose(draw) for _ in range(200)]
+    steps = np.concatenate([np.abs(np.diff(made.midi)) for made in tunes])
+    real = np.concatenate([np.abs(np.diff(tune(name).midi)) for name in KNOWN])
+    for widest in (0, 2, 5, 12):  # semitones
+        assert abs((steps <= widest).mean() - (real <= widest).mean()) < 0.15, widest
+    assert all(40 <= len(made.midi) == len(made.beats) for made in tunes)
+    in_key = np.mean([(note - made.tonic) % 12 in made.scale for made in tunes for note in made.midi])
+    assert 0.9 < in_key < 1
+    ends = np.mean([(made.midi[-1] - made.tonic) % 12 == 0 for made in tunes])
+    assert ends > 0.8  # chimes and changes end as they end
+    assert len({made.midi for made in tunes}) == 200
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hot_chilli_bells_has_exactly_100_notes_and_ends_at_home(seed: int) -> None:
+    piece = score(HOT_CHILLI_BELLS_100, seed)
+    assert len(piece.midi) == len(piece.beats) == 100
+    assert piece.midi[-1] % 12 == piece.tonic == 0
+    assert all(note % 12 in (*MAJOR, 6) for note in piece.midi)  # the raised fourth of Deck the Halls
+    assert score(HOT_CHILLI_BELLS_100, seed) == piece
+    assert score(HOT_CHILLI_BELLS_100, seed + 5).midi != piece.midi
+
+
+def test_deviations_are_as_many_and_as_large_as_is_asked_for() -> None:
+    draw = generator(0, "test")
+    cents = Mistuning(spread_cents=5, off_share=0.12, semitone_share=0.03).deviations_cents(np.full(20_000, 60.0), draw)
+    size = np.abs(cents)
+    assert np.mean(size > 50) == pytest.approx(0.15, abs=0.01)
+    assert np.std(cents[size < 40]) == pytest.approx(5, abs=0.2)
+    assert np.mean(cents > 0) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(np.abs(size - 100) < 15) == pytest.approx(0.03 + 0.12 * 0.3, abs=0.006)
+
+
+def test_a_bell_that_is_off_is_off_alike_whenever_it_sounds() -> None:
+    midi = np.array([60.0, 64.0, 60.0, 67.0, 64.0, 60.0])
+    cents = Mistuning(spread_cents=30, per_bell=True).deviations_cents(midi, generator(0, "test"))
+    assert cents[0] == cents[2] == cents[5]
+    assert cents[1] == cents[4]
+    assert len(set(cents.tolist())) == 3
+
+
+def test_onsets_follow_the_score_or_are_brought_between_two_limits() -> None:
+    assert onsets_s(SCALE, 0.5).tolist() == [0, 0.5, 1, 2, 2.25]
+    steps = np.diff(even_onsets_s(SCALE, 0.2, 0.4))
+    assert steps.min() == pytest.approx(0.2)
+    assert steps.max() == pytest.approx(0.4)
+    assert np.argmax(steps) == 2
+
+
+@pytest.mark.parametrize("kind", list(BellKind))
+def test_a_score_is_moved_to_where_there_are_bells(kind: BellKind) -> None:
+    moved = fitting(SCALE.transposed(-30), kind)
+    assert min(moved.midi) >= TABLES[kind].lowest_midi
+    assert max(moved.midi) <= TABLES[kind].highest_midi
+    assert np.diff(moved.midi).tolist() == np.diff(SCALE.midi).tolist()
+    assert (moved.midi[0] - moved.tonic) % 12 == 0
+
+
+def test_what_is_heard_is_what_the_truth_says() -> None:
+    """The strongest partial of a glockenspiel bar is its strike note and has no doublet: read it off a long spectrum."""
+    rate_hz = 44_100
+    playing = Playing(BellKind.glockenspiel, rate_hz, tuning_cents=-30.0, transient_db=-60.0, decay=0.5)
+    piece = fitting(SCALE, BellKind.glockenspiel)
+    wave, notes = play(piece, onsets_s(piece, 2.0), Mistuning(spread_cents=40), playing, generator(1, "test"))
+    assert wave.abs().max() == pytest.approx(0.8)
+    heard_hz = []
+    for onset_s, power_db in zip(notes.onset_s, notes.level_db, strict=True):
+        first = round(onset_s * rate_hz)
+        assert wave[max(0, first - 20) : first].abs().max() < 0.05
+        part = wave[first + 400 : first + 22_050].double() * torch.hann_window(21_650, dtype=torch.float64)
+        spectrum = torch.fft.rfft(part, n=2**19).abs()
+        place = int(spectrum[1:].argmax()) + 1
+        left, middle, right = spectrum[place - 1 : place + 2].log().tolist()
+        heard_hz.append((place + 0.5 * (left - right) / (left - 2 * middle + right)) * rate_hz / 2**19)
+        begin = wave[first : first + 200].double()
+        assert 10 * float(begin.square().mean().log10()) == pytest.approx(power_db, abs=3)
+    assert np.abs(cents_between(notes.strike_hz, np.array(heard_hz))).max() < 0.3
+    expected = midi_to_hz(np.array(piece.midi) + (notes.deviation_cents - 30.0) / 100)
+    assert np.abs(cents_between(expected, notes.strike_hz)).max() < 1e-6
+
+
+def test_harmony_room_and_noise_are_added_and_leave_the_truth_as_it_was() -> None:
+    plain = Playing(sample_rate_hz=8000)
+    every = Playing(sample_rate_hz=8000, chord_every=2, room_t60_s=1.0, snr_db=10.0)
+    begins = onsets_s(SCALE, 0.4)
+    wave, notes = play(SCALE, begins, Mistuning(), plain, generator(2, "test"))
+    other, richer = play(SCALE, begins, Mistuning(), every, generator(2, "test"))
+    assert richer.deviation_cents.tolist() == notes.deviation_cents.tolist()
+    assert richer.intended_midi.tolist() == list(SCALE.midi)
+    assert wave.shape == other.shape
+    quiet = slice(0, round((LEAD_S - 0.02) * 8000))
+    assert wave[quiet].abs().max() == 0
+    assert other[quiet].square().mean().sqrt() > 0.005
+    again, _ = play(SCALE, begins, Mistuning(), every, generator(2, "test"))
+    assert torch.equal(again, other)
+
+
+def test_a_wandering_reference_pitch_is_part_of_the_deviations() -> None:
+    in_tune = Mistuning(spread_cents=0, off_share=0, semitone_share=0)
+    long = Score("long", (72,) * 40, (1.0,) * 40, 0)
+    _, notes = play(long, onsets_s(long, 0.1), in_tune, Playing(sample_rate_hz=4000, drift_cents=20.0), generator(0, "test"))
+    assert 5 < np.ptp(notes.deviation_cents) <= 20
+    assert np.abs(np.diff(notes.deviation_cents)).max() < 3
+
+
+def some_notes() -> Notes:
+    return Notes(
+        np.array([0.25, 0.5]), np.array([69, 81]), np.array([-3.5, 60.0]), np.array([1.0, 0.75]), np.array([-20.0, -18.0]), 12.5
+    )
+
+
+def test_a_truth_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_truth(tmp_path / "truth.json", some_notes())
+    again = read_truth(tmp_path / "truth.json")
+    assert again.rows() == some_notes().rows()
+    assert again.tuning_cents == 12.5
+    assert again.strike_hz[0] == pytest.approx(440 * 2 ** ((12.5 - 3.5) / 1200))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda truth: truth.pop("tuning_cents"), "tuning_cents"),
+        (lambda truth: truth["notes"][0].pop("onset_s"), "onset_s"),
+        (lambda truth: truth["notes"][0].update(onset_s=0.75), "order"),
+        (lambda truth: truth["notes"][0].update(intended_midi=69.5), "whole"),
+        (lambda truth: truth.update(a4_hz=float("nan")), "finite"),
+        (lambda truth: truth.update(notes="none"), "no truth"),
+    ],
+)
+def test_a_wrong_truth_is_refused_in_one_line(tmp_path: Path, change: object, words: str) -> None:
+    path = tmp_path / "truth.json"
+    write_truth(path, some_notes())
+    truth = json.loads(path.read_text())
+    assert callable(change)
+    change(truth)
+    path.write_text(json.dumps(truth))
+    with pytest.raises(InputError, match=words) as caught:
+        read_truth(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_synth_writes_the_recording_and_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wave, truth = tmp_path / "piece.wav", tmp_path / "piece.json"
+    command = ["synth", "westminster_quarters", "--out", str(wave), "--truth", str(truth), "--rate", "8000", "--spacing", "0.1,0.2"]
+    assert main([*command, "--tuning", "-20", "--seed", "4", "--format", "json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    samples, rate_hz = soundfile.read(wave)
+    notes = read_truth(truth)
+    assert (rate_hz, row["notes"], row["tuning_cents"]) == (8000, 40, -20)
+    assert row["duration_s"] == pytest.approx(len(samples) / 8000, abs=1e-3)
+    assert row["over_50_cents"] == int((np.abs(notes.deviation_cents) > 50).sum())
+    assert np.diff(notes.intended_midi).tolist() == np.diff(tune("westminster_quarters").midi).tolist()
+    assert set(json.loads(truth.read_text())["notes"][0]) == set(notes_file.KEYS)
+    first = wave.read_bytes()
+    assert main([*command, "--tuning", "-20", "--seed", "4"]) == 0
+    assert wave.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["hot_chili", "--out", "x.wav"], "did you mean hot_chilli_bells_100"),
+        (["composed"], "--out"),
+        (["composed", "--out", "x.mp4"], "one of .wav"),
+        (["composed", "--out", "none/x.wav"], "no folder"),
+        (["composed", "--out", "x.wav", "--spacing", "0.5"], "LEAST,MOST"),
+        (["composed", "--out", "x.wav", "--tuning", "50"], "semitone above"),
+        (["composed", "--out", "x.wav", "--tempo", "nan"], "--tempo"),
+        (["composed", "--out", "x.wav", "--off-share", "0.9", "--semitone-share", "0.2"], "more than all"),
+        (["composed", "--out", "x.wav", "--kind", "gong"], "gong"),
+    ],
+)
+def test_synth_refuses_what_it_cannot_do(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["synth", *arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_piece_can_be_played() -> None:
+    for name in NAMES:
+        for kind in BellKind:
+            piece = fitting(score(name, 0), kind)
+            beyond = sum(not TABLES[kind].lowest_midi <= note <= TABLES[kind].highest_midi for note in piece.midi)
+            assert beyond <= 0.4 * len(piece.midi), (name, kind)
