@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 
+from hemony import synth
 from hemony.bells import notes as notes_file
 from hemony.bells.composer import compose
 from hemony.bells.notes import Notes, read_truth, write_truth
@@ -240,7 +241,9 @@ def test_synth_refuses_what_it_cannot_do(
     assert not list(tmp_path.iterdir())
 
 
-def test_every_piece_can_be_played() -> None:
+def test_every_piece_can_be_played_and_is_named_by_the_help() -> None:
+    assert synth.__doc__
+    assert all(name in synth.__doc__ for name in NAMES)
     for name in NAMES:
         for kind in BellKind:
             piece = fitting(score(name, 0), kind)

@@ -11,7 +11,7 @@ from hemony import bundle, models
 from hemony.config import Compression, SpectrogramConfig
 from hemony.datasets.collection import PARTS
 from hemony.inference import predict_logits
-from hemony.models.spectrogram import PCEN, AttentivePooling, SpectrogramAugment, SpectrogramCNN
+from hemony.models.spectrogram import PCEN, AttentivePooling, SpectrogramAugment, SpectrogramCNN, SpectrogramEnsemble
 from hemony.plain import plain
 from hemony.preprocessing import AudioView
 
@@ -21,6 +21,7 @@ CASES = [
     (SpectrogramConfig(width=0.25, mels=64, window_s=0.025), 16_000),
     (SpectrogramConfig(width=0.25, mels=128, window_s=0.0929, hop_s=0.04, low_hz=60), 22_050),
 ]
+ENSEMBLE = (SpectrogramConfig(width=0.25, members=2), 8_000)
 
 
 @pytest.mark.parametrize(("config", "rate_hz"), CASES)
@@ -41,13 +42,31 @@ def test_shape_finite_and_a_gradient_for_every_parameter_and_for_the_sound(confi
     assert waves.grad.abs().max() > 0
 
 
+def test_an_ensemble_answers_with_the_mean_of_its_members_and_each_learns_from_its_own_share() -> None:
+    torch.manual_seed(0)
+    network = models.build(SpectrogramConfig(width=0.25, members=3), AudioView(8_000, 8_000), 5)
+    assert isinstance(network, SpectrogramEnsemble)
+    waves = torch.randn(7, 8_000) * 0.1
+    network.train()
+    assert network(waves).shape == (7, 5)
+    network(waves)[:3].sum().backward()  # the first of seven clips that are parted as 3, 2 and 2
+    first, *others = network.members
+    assert all(parameter.grad is not None for parameter in first.parameters())
+    assert all(parameter.grad is None or not parameter.grad.any() for member in others for parameter in member.parameters())
+    assert network(waves[:2]).shape == (2, 5)  # fewer clips than members
+    network.eval()
+    alone = torch.stack([member(waves) for member in network.members])
+    assert alone.std(dim=0).min() > 0
+    assert torch.allclose(network(waves), alone.mean(dim=0), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0, 7.3])
 def test_it_takes_clips_of_any_length(seconds: float) -> None:
     network = models.build(CASES[0][0], AudioView(8_000, 8_000), 5).eval()
     assert network(torch.randn(2, round(seconds * 8_000))).isfinite().all()
 
 
-@pytest.mark.parametrize(("config", "rate_hz"), CASES)
+@pytest.mark.parametrize(("config", "rate_hz"), [*CASES, ENSEMBLE])
 def test_a_bundle_answers_as_before(config: SpectrogramConfig, rate_hz: int, tmp_path: Path) -> None:
     view = AudioView(rate_hz, rate_hz // 2)
     recogniser = models.Recogniser(models.build(config, view, 7), view)

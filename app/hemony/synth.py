@@ -1,6 +1,9 @@
 """`hemony synth`: melodies on bells that are off pitch, with the truth of every note.
 
-hemony synth PIECE --out FILE.wav [--truth FILE.json]     .flac and .ogg too; PIECE is hot_chilli_bells_100, composed, or a melody by name
+hemony synth PIECE --out FILE.wav [--truth FILE.json]     .flac and .ogg too; PIECE is one of
+  hot_chilli_bells_100, composed, jingle_bells, carol_of_the_bells, ding_dong_merrily, joy_to_the_world, deck_the_halls, god_rest_ye,
+  good_king_wenceslas, hark_the_herald, o_come_all_ye_faithful, silent_night, i_heard_the_bells, angels_we_have_heard, in_dulci_jubilo,
+  sugar_plum_fairy, westminster_quarters
 
 --seed N                 draws the piece where it is drawn, its errors, bells and noise (0)
 --kind KIND              carillon, handbell, tubular_bell or glockenspiel (carillon)

@@ -1,6 +1,6 @@
 """Spoken digits: the official split, ten index blocks, and each speaker held out.
 
-python -m tests.benchmarks.bench_fsdd [FOLDER] [official|blocks|speakers ...]    about 20 minutes on two cores
+python -m tests.benchmarks.bench_fsdd [FOLDER] [official|blocks|speakers|ensemble ...]    about half an hour on two cores
 
 The held-out speakers are the honest figure: nobody who uses a recogniser has been in its training. The recipe was chosen by inner folds
 of CHOSEN_BY alone, on speakers other than those two, so the mean of the other four is given too.
@@ -48,24 +48,30 @@ def blocks(folder: Path) -> None:
     print(f"{BLOCKS} index blocks, {pooled(rows)}")
 
 
-def speakers(folder: Path) -> None:
+def speakers(folder: Path, experiment: str = "fsdd") -> None:
     rows = {
-        name: trained(folder / f"without-{name}", "experiment=fsdd", f"data.holdout={name}", *WITHOUT_VALIDATION)
+        name: trained(
+            folder / f"{experiment}-without-{name}", f"experiment={experiment}", f"data.holdout={name}", *WITHOUT_VALIDATION
+        )
         for name in SPEAKERS
     }
     for name, row in rows.items():
         print(
             f"  {name:<9} {row['accuracy']:.4f}  training {row['train_time_s']:.0f} s{'  (chosen by)' if name in CHOSEN_BY else ''}"
         )
-    print(f"a speaker held out, {pooled(list(rows.values()))}")
+    print(f"a speaker held out, experiment={experiment}, {pooled(list(rows.values()))}")
     others = [row["accuracy"] for name, row in rows.items() if name not in CHOSEN_BY]
     print(f"  mean of six {spread([row['accuracy'] for row in rows.values()])}, of the four not chosen by {spread(others)}")
+
+
+def ensemble(folder: Path) -> None:
+    speakers(folder, "fsdd_ensemble")
 
 
 def main(folder: Path, parts: tuple[str, ...]) -> None:
     data_folder("fsdd")
     print(f"FSDD, {machine()}")
-    for name, run in (("official", official), ("blocks", blocks), ("speakers", speakers)):
+    for name, run in (("official", official), ("blocks", blocks), ("speakers", speakers), ("ensemble", ensemble)):
         if name in parts:
             run(folder)
 
@@ -73,5 +79,5 @@ def main(folder: Path, parts: tuple[str, ...]) -> None:
 if __name__ == "__main__":
     main(
         Path(sys.argv[1] if len(sys.argv) > 1 else "checkpoints/bench-fsdd"),
-        tuple(sys.argv[2:]) or ("official", "blocks", "speakers"),
+        tuple(sys.argv[2:]) or ("official", "blocks", "speakers", "ensemble"),
     )

@@ -16,6 +16,8 @@ from hemony.datasets.resident import Moment
 from hemony.datasets.seeding import uniform
 from hemony.media import FULL_SCALE
 
+CLIPS_AT_ONCE = 32  # so that what lies between input and output stays in the cache
+
 
 class WaveAugment:
     """All that the config asks for of the waveform: shift, speed, room, noise, gain, mixup, in this order.
@@ -59,12 +61,26 @@ def to_some(waves: Tensor, share: float, change: Callable[[Tensor], Tensor], dra
     return changed
 
 
+def few_at_once(change: Callable[[Tensor, Tensor], Tensor], waves: Tensor, by: Tensor) -> Tensor:
+    """`change` done to the clips with what is drawn for each (B, 1); on a CPU to a few at a time, which takes a fifth of the time."""
+    if waves.device.type != "cpu":
+        return change(waves, by)
+    return torch.cat(
+        [change(*part) for part in zip(torch.split(waves, CLIPS_AT_ONCE), torch.split(by, CLIPS_AT_ONCE), strict=True)]
+    )
+
+
 def shift(waves: Tensor, most: int, draw: Generator) -> Tensor:
     """Each clip earlier or later by up to `most` samples; silence moves in."""
     if not most:
         return waves
-    samples = waves.shape[1]
     moves = torch.randint(-most, most + 1, (len(waves), 1), generator=draw, device=draw.device)
+    return few_at_once(later, waves, moves)
+
+
+def later(waves: Tensor, moves: Tensor) -> Tensor:
+    """Each clip later by its number of samples (B, 1), which may be negative; silence moves in."""
+    samples = waves.shape[1]
     places = torch.arange(samples, device=waves.device) - moves
     return waves.gather(1, places.clamp(0, samples - 1)) * ((places >= 0) & (places < samples))
 
@@ -75,12 +91,16 @@ def change_gain(waves: Tensor, gain_db: float, draw: Generator) -> Tensor:
 
 
 def change_speed(waves: Tensor, speed_share: float, draw: Generator) -> Tensor:
-    """Each clip played 1 ± `speed_share` times as fast, pitch and all, about its middle; silence where it has ended.
+    """Each clip played 1 ± `speed_share` times as fast, pitch and all, about its middle; silence where it has ended."""
+    return few_at_once(faster, waves, uniform((len(waves), 1), 1 - speed_share, 1 + speed_share, draw))
+
+
+def faster(waves: Tensor, speeds: Tensor) -> Tensor:
+    """Each clip played so many times as fast (B, 1) about its middle.
 
     Read between samples by a cubic (Catmull-Rom): good to -60 dB below a third of the sample rate.
     """
-    count, samples = waves.shape
-    speeds = uniform((count, 1), 1 - speed_share, 1 + speed_share, draw)
+    samples = waves.shape[1]
     middle = (samples - 1) / 2
     places = middle + (torch.arange(samples, device=waves.device) - middle) * speeds  # (B, T)
     low = places.floor()

@@ -63,10 +63,10 @@ class Sounds(Domain):
     def start(self, config: TrainConfig, data: Data) -> Start:
         torch.manual_seed(derived_seed(config.seed, "weights"))
         network = models.build(config.model, data.view, len(data.class_names))
-        if isinstance(network, SpectrogramCNN):
+        for part in (part for part in network.modules() if isinstance(part, SpectrogramCNN)):
             augment = cast(AudioDataConfig, config.data).augment
             frames = round((augment.time_mask_s or 0.0) / cast(SpectrogramConfig, config.model).hop_s)
-            network.augment = SpectrogramAugment(
+            part.augment = SpectrogramAugment(
                 augment.formant_share or 0.0,
                 augment.tempo_share or 0.0,
                 augment.equaliser_db or 0.0,

@@ -31,9 +31,10 @@ def _torchvision(config: TorchvisionConfig, view: ImageView, classes: int) -> nn
 
 
 def _spectrogram(config: SpectrogramConfig, view: AudioView, classes: int) -> nn.Module:
-    from hemony.models.spectrogram import SpectrogramCNN
+    from hemony.models.spectrogram import SpectrogramCNN, SpectrogramEnsemble
 
-    return SpectrogramCNN(view.sample_rate_hz, classes, config)
+    members = [SpectrogramCNN(view.sample_rate_hz, classes, config) for _ in range(config.members)]
+    return members[0] if len(members) == 1 else SpectrogramEnsemble(members)
 
 
 BUILDERS: dict[type[View], dict[str, Builder]] = {

@@ -70,6 +70,26 @@ class SpectrogramCNN(nn.Module):
         return self.front.log(mel)
 
 
+class SpectrogramEnsemble(nn.Module):
+    """Networks of one kind that answer together: waveforms, float (B, samples), to the mean of their logits (B, classes).
+
+    Each learns from a share of its own of every training batch, and nothing from the others: what they have in common is what the data
+    say, what they differ in is chance, and the mean has less of it (Lakshminarayanan et al. 2017).
+    """
+
+    def __init__(self, members: list[SpectrogramCNN]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        networks = [network for network in self.members if isinstance(network, SpectrogramCNN)]
+        if self.training:
+            parts = waves.tensor_split(len(networks))
+            return torch.cat([network(part) for network, part in zip(networks, parts, strict=True) if len(part)])
+        mel = networks[0].front.mel(waves)
+        return torch.stack([network.logits(mel) for network in networks]).mean(dim=0)
+
+
 class ResidualBlock(nn.Module):
     """(B, inputs, bands, frames) to (B, outputs, bands / 2, frames / 2)."""
 
