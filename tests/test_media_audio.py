@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hemony.errors import InputError
+from hemony.errors import InputError, UsageError
 from hemony.media import audio
 from tests.conftest import refused_in_one_line
 
@@ -257,3 +257,22 @@ def test_flipped_bytes_give_sound_or_one_line(form: str, subtype: str | None, tm
         except InputError as error:
             found = "\n" not in str(error)
         assert found
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".WAV"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_is_written_is_read_again(suffix: str, channels: int, tmp_path: Path) -> None:
+    seconds = np.arange(3_000_000) / 44_100  # longer than libsndfile takes at a time in Vorbis
+    tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
+    audio.write_audio(tmp_path / f"tone{suffix}", tone if channels == 1 else np.stack((tone, tone), axis=1), 44_100)
+    samples, rate_hz = soundfile.read(tmp_path / f"tone{suffix}", dtype="float32", always_2d=True)
+    assert rate_hz == 44_100
+    assert samples.shape == (3_000_000, channels)
+    assert np.abs(samples - tone[:, None]).max() < (0.02 if suffix == ".ogg" else 2e-7)
+    assert [path.name for path in tmp_path.iterdir()] == [f"tone{suffix}"]
+
+
+def test_sound_is_not_written_where_it_cannot_be(tmp_path: Path) -> None:
+    for path in (tmp_path / "a.mp4", tmp_path / "none" / "a.wav"):
+        with pytest.raises(UsageError, match=r"one of|no folder"):
+            audio.write_audio(path, np.zeros(10, np.float32), 8_000)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from hemony import domains, recipe
 from hemony.config import (
     Accelerator,
+    AudioFolderConfig,
     AutoConfig,
     FastCNNConfig,
     Fit,
@@ -19,6 +21,7 @@ from hemony.config import (
     ModelConfig,
     OptimizerConfig,
     OptimizerName,
+    SpectrogramConfig,
     TorchvisionConfig,
     TrainConfig,
     TrainerConfig,
@@ -26,6 +29,7 @@ from hemony.config import (
 from hemony.datasets.collection import UNASSIGNED, ImageCollection
 from hemony.datasets.parts import build
 from hemony.domains.images import choose_training, choose_view, colour_share
+from hemony.errors import UsageError
 from hemony.preprocessing import ImageView
 
 
@@ -143,3 +147,30 @@ def test_pretrained_weights_get_few_passes_and_a_gentle_rate(shapes_folder: Call
     assert plan.config.trainer.max_epochs == 20
     assert plan.config.optimizer.name is OptimizerName.adamw
     assert plan.config.optimizer.learning_rate == 2e-4
+
+
+def test_each_member_of_an_ensemble_gets_the_batches_and_the_epochs_of_one_network(tmp_path: Path) -> None:
+    for number, label in enumerate("ab" * 20):
+        (tmp_path / label).mkdir(exist_ok=True)
+        soundfile.write(tmp_path / label / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 4000), 8000)
+
+    def chosen(members: int, batch_size: int | None = None) -> TrainerConfig:
+        given = TrainConfig(
+            data=AudioFolderConfig(root=str(tmp_path)),
+            model=SpectrogramConfig(members=members),
+            trainer=TrainerConfig(batch_size=batch_size),
+        )
+        plan = recipe.completed(given)
+        domain, collection = domains.of(given.data), domains.find(given.data)
+        view = domain.choose_view(plan, collection)
+        domain.choose_training(plan, build(domain.seen(collection, view), plan.config.data, view))
+        return plan.config.trainer
+
+    one, three = chosen(1), chosen(3)
+    assert one.batch_size
+    assert one.max_epochs
+    assert three.batch_size == 3 * one.batch_size
+    assert three.max_epochs
+    assert three.max_epochs >= 2.5 * one.max_epochs
+    with pytest.raises(UsageError, match=r"members=3.* a batch of 2 "):
+        chosen(3, batch_size=2)

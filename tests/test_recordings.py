@@ -23,10 +23,10 @@ RATE_HZ = 8_000
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def bundle() -> bundles.Bundle:
+@pytest.fixture(scope="module", params=[1, 2], ids=["one network", "an ensemble"])
+def bundle(request: pytest.FixtureRequest) -> bundles.Bundle:
     torch.manual_seed(0)
-    view, config = AudioView(RATE_HZ, RATE_HZ), SpectrogramConfig(width=0.25)
+    view, config = AudioView(RATE_HZ, RATE_HZ), SpectrogramConfig(width=0.25, members=request.param)
     recogniser = models.Recogniser(models.build(config, view, 3), view).eval()
     splits = dict.fromkeys(PARTS, np.zeros(0, dtype=np.uint64))
     return bundles.Bundle(recogniser, list("abc"), plain(config), view, 0.05, {}, {}, splits, {}, {}, {})

@@ -289,7 +289,7 @@ class SpectrogramConfig(ModelConfig):
     hop_s: float = ranged(0.01, above=0.0, most=0.2)  # from frame to frame
     compression: Compression = Compression.relative_log
     dropout: float = ranged(0.2, least=0.0, below=1.0)  # of the features before the last layer
-    members: int = ranged(1, least=1, most=16)  # networks whose mean answers; each learns from its share of every batch
+    members: int = ranged(1, least=1, most=16)  # networks whose mean answers; each learns from its share of every batch and epoch
 
 
 @dataclass

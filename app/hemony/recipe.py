@@ -62,17 +62,22 @@ def forward_flop(model: ModelConfig, view: View, classes: int) -> float:
     return float(counter.get_total_flops())
 
 
-def choose_steps(recipe: Recipe, data: Data) -> None:
-    """Batch size, epochs, smoothing, averaging and validation, for a model that is chosen already."""
+def choose_steps(recipe: Recipe, data: Data, members: int = 1) -> None:
+    """Batch size, epochs, smoothing, averaging and validation, for a model that is chosen already.
+
+    Of `members` networks each sees its share of every batch: batches and epochs are so many times as large.
+    """
     config, count = recipe.config, len(data.train)
     batch = int(np.clip(2 ** round(np.log2(max(count, 16) / 24)), 16, 512))
-    recipe.choose("trainer", f"{count:,} training {data.noun}s", batch_size=batch)
-    steps_an_epoch = max(1, count // (config.trainer.batch_size or batch))
+    recipe.choose("trainer", f"{count:,} training {data.noun}s", batch_size=batch * members)
+    steps_an_epoch = max(1, count // (config.trainer.batch_size or batch * members))
     if config.trainer.max_epochs is None:
         flop = forward_flop(config.model, data.view, len(data.class_names)) * count
         most = patient_epochs(flop, config.trainer.accelerator)
         recipe.choose(
-            "trainer", "enough passes to converge, few enough to wait for", max_epochs=chosen_epochs(count, steps_an_epoch, most)
+            "trainer",
+            "enough passes to converge, few enough to wait for",
+            max_epochs=chosen_epochs(count, steps_an_epoch, most) * members,
         )
     recipe.choose("trainer", "the network is small and the labels may err", label_smoothing=0.1)
     epochs = config.trainer.max_epochs or 1

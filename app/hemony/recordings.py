@@ -19,7 +19,7 @@ from hemony.decision import Decision
 from hemony.errors import UsageError
 from hemony.inference import autocast
 from hemony.media import FULL_SCALE
-from hemony.models.spectrogram import SpectrogramCNN
+from hemony.models.spectrogram import SpectrogramCNN, SpectrogramEnsemble
 from hemony.preprocessing import AudioView
 
 BATCH = 8  # windows that the network answers for at a time
@@ -53,7 +53,7 @@ class Listener:
 
     def __init__(self, bundle: Bundle, device: torch.device, bf16: bool, hop_s: float | None = None, at_once: bool = False) -> None:
         network = bundle.recogniser.network
-        if not isinstance(network, SpectrogramCNN):
+        if not isinstance(network, SpectrogramCNN | SpectrogramEnsemble):
             raise UsageError(f"{bundle.name} does not listen to recordings: it is a {bundle.model['kind']}")
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.temperature, self.device, self.bf16, self.at_once = bundle.temperature, device, bf16, at_once

@@ -12,7 +12,7 @@ hemony synth PIECE --out FILE.wav [--truth FILE.json]     .flac and .ogg too; PI
 --off-share P            share of the notes that are off by 50 to 100 cents (0.12)
 --semitone-share P       share of the notes that are off by a whole semitone (0.03)
 --per-bell               a bell is off alike whenever it sounds, in place of each stroke by itself
---in-tune                no errors at all
+--in-tune                no errors but those of --drift
 --tuning CENTS           of all bells beside A4 = 440 Hz, -50 to 50 (0)    --drift CENTS   how far the reference pitch wanders (0)
 --harmony                a chord bell or two below every second note
 --room SECONDS           reverberation time (0: none)                      --snr-db DB     melody over noise (none unless given)
@@ -22,6 +22,7 @@ A summary goes to stdout. The same seed and options always give the same recordi
 """
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,13 @@ RANGES = {  # of the options, each with both ends
     "semitone_share": (0.0, 1.0),
     "tuning": (-50.0, 50.0),
     "drift": (0.0, 200.0),
-    "room": (0.0, 10.0),
+    "room": (0.0, 10.0),  # and not between 0 and LEAST_ROOM_S
     "snr_db": (-20.0, 120.0),
     "rate": (4_000, 192_000),
     "seed": (0, 2**62),
 }
-FLAGGED_CENTS, OFF_CENTS = 25.0, 50.0
+LEAST_ROOM_S = 0.05
+LONGEST_S = 1800.0
 
 
 def main(arguments: list[str]) -> int:
@@ -55,8 +57,13 @@ def main(arguments: list[str]) -> int:
     from hemony import output
     from hemony.bells.notes import write_truth
     from hemony.media.audio import check_writable, write_audio
+    from hemony.media.files import check_folder
 
     check_writable(Path(options.out))
+    if options.truth:
+        check_folder(Path(options.truth))
+        if Path(options.truth).resolve() == Path(options.out).resolve():
+            raise UsageError(f"--truth {options.truth} is where --out writes: name another file")
     score, wave, notes = rendered(options)
     write_audio(Path(options.out), wave, options.rate)
     if options.truth:
@@ -96,6 +103,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         raise UsageError(
             f"--off-share {options.off_share:g} and --semitone-share {options.semitone_share:g} are more than all notes"
         )
+    if 0 < options.room < LEAST_ROOM_S:
+        raise UsageError(f"--room {options.room:g} must be 0 or at least {LEAST_ROOM_S:g}")
     if options.tuning == RANGES["tuning"][1]:
         raise UsageError("--tuning 50 is the same as --tuning -50 of the semitone above: give a value below 50")
     options.spacing = spacing_of(options.spacing)
@@ -140,6 +149,15 @@ def rendered(options: argparse.Namespace) -> tuple["Score", Any, "Notes"]:
     kind = BellKind(options.kind)
     score = pieces.fitting(scores.score(options.piece, options.seed), kind)
     begins_s = pieces.even_onsets_s(score, *options.spacing) if options.spacing else pieces.onsets_s(score, 60 / options.tempo)
+    least_hz = pieces.least_rate_hz(score, kind)
+    if options.rate < least_hz:
+        raise UsageError(
+            f"--rate {options.rate}: the strike notes of this piece on a {kind.value} need at least {math.ceil(least_hz):,} Hz"
+        )
+    if begins_s[-1] > LONGEST_S:
+        raise UsageError(
+            f"the piece would last {begins_s[-1]:,.0f} s: at most {LONGEST_S:,.0f} s are rendered; give another --tempo or --spacing"
+        )
     mistuning = pieces.Mistuning(options.spread_cents, options.off_share, options.semitone_share, options.per_bell)
     if options.in_tune:
         mistuning = replace(mistuning, spread_cents=0.0, off_share=0.0, semitone_share=0.0)
@@ -159,6 +177,8 @@ def rendered(options: argparse.Namespace) -> tuple["Score", Any, "Notes"]:
 def summary(score: "Score", notes: "Notes", duration_s: float, options: argparse.Namespace) -> dict[str, Any]:
     """One row: what was rendered, and how much of it is wrong."""
     import numpy as np
+
+    from hemony.bells.notes import FLAGGED_CENTS, OFF_CENTS
 
     off = np.abs(notes.deviation_cents)
     return {

@@ -5,7 +5,10 @@ import numpy as np
 from hemony.bells.notes import Values
 
 SEARCH_CENTS = 0.5  # between the places that are tried first
-WIDE_CENTS, NARROW_CENTS = 4.0, 6.0  # widths of the bells that are laid over the notes: to find the place, and to refine it
+SEARCH_WIDTH_CENTS, REFINE_WIDTH_CENTS = (
+    4.0,
+    6.0,
+)  # widths of the bells that are laid over the notes: to find the place, and to refine it
 ROUNDS = 5
 
 
@@ -13,13 +16,15 @@ def grid_cents(midi: Values) -> float:
     """How far the semitones of notes (N,), MIDI numbers with fractions, lie above those of the keyboard: -50 to 50 cents.
 
     The mode of the notes' places between two semitones, by a kernel density on a circle of 100 cents: notes that are far off count for
-    nothing, where a mean would be drawn by them. Then the mean of the notes near it, weighted by how near they are.
+    nothing, where a mean would be drawn by them. Then the mean of the notes near it, weighted by how near they are. 0 for no notes.
     """
+    if not len(midi):
+        return 0.0
     places = 100 * (np.asarray(midi, dtype=np.float64) % 1)
     tried = np.arange(0, 100, SEARCH_CENTS)
-    centre = float(tried[closeness(places, tried[:, None], WIDE_CENTS).sum(axis=1).argmax()])
+    centre = float(tried[closeness(places, tried[:, None], SEARCH_WIDTH_CENTS).sum(axis=1).argmax()])
     for _ in range(ROUNDS):
-        weights = closeness(places, np.array(centre), NARROW_CENTS)
+        weights = closeness(places, np.array(centre), REFINE_WIDTH_CENTS)
         centre += float((weights * wrapped_cents(places - centre)).sum() / weights.sum())
     return float(wrapped_cents(np.array(centre)))
 

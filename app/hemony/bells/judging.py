@@ -7,14 +7,12 @@ import mir_eval
 import numpy as np
 import numpy.typing as npt
 
-from hemony.bells.notes import Notes, Values
+from hemony.bells.notes import FLAGGED_CENTS, OFF_CENTS, Notes, Values
 from hemony.metrics import calibration_error
 
 Flags = npt.NDArray[np.bool_]
 
 ONSET_WINDOW_S = 0.05
-FLAGGED_CENTS = 25.0  # a note that is further off is to be found
-OFF_CENTS = 50.0  # a note that is further off is nearer to another semitone than to its own
 GROSS_CENTS = 20.0  # an estimate that is further from the truth is no measurement
 RESAMPLES = 1000  # of the bootstrap
 

@@ -14,6 +14,8 @@ from hemony.errors import InputError
 from hemony.media.files import shown
 
 Values = npt.NDArray[np.float64]
+FLAGGED_CENTS = 25.0  # a note that is further off is to be found
+OFF_CENTS = 50.0  # a note that is further off is nearer to another semitone than to its own
 KEYS = ("onset_s", "intended_midi", "deviation_cents", "confidence", "level_db")
 
 

@@ -13,7 +13,7 @@ from hemony.bells.synth import TABLES, BellKind, Modes, draw_modes, sound
 from hemony.bells.tunes import Score
 from hemony.bells.tuning import midi_to_hz, shifted
 from hemony.datasets.seeding import uniform
-from hemony.datasets.wave_augment import coloured_noise, room_responses
+from hemony.datasets.wave_augment import coloured_noise, convolved, room_responses
 
 TAIL_S = 3.0  # that the last note rings
 FADE_S = 0.5  # at its end
@@ -22,6 +22,7 @@ TRANSIENT_S = 0.1
 PEAK = 0.8  # of full scale
 CHORD_DB = -4.0  # of a chord's bells beside the melody's, in the mean
 CHORDS = ((-3, -8), (-4, -9), (-5, -9), (-4, -7), (-3, -7))  # semitones below: thirds and sixths, fourths and fifths
+SPARE = 1.15  # of a partial's frequency: what is off by a semitone, in a tuning of half a semitone, with its spread
 VALUES_AT_ONCE = 2**23  # samples of single notes that are rendered at a time
 
 
@@ -82,12 +83,18 @@ def even_onsets_s(score: Score, least_s: float, most_s: float) -> Values:
 def fitting(score: Score, kind: BellKind) -> Score:
     """The score moved by octaves, and where that is not enough by semitones, to where bells of the kind can play most of it."""
     table = TABLES[kind]
-    low, high = min(score.midi), max(score.midi)
 
-    def outside(move: int) -> float:
-        return max(table.lowest_midi - low - move, 0) + max(high + move - table.highest_midi, 0)
+    def outside(move: int) -> int:
+        return sum(not table.lowest_midi <= note + move <= table.highest_midi for note in score.midi)
 
     return score.transposed(min(range(-60, 61), key=lambda move: (outside(move), move % 12 != 0, abs(move))))
+
+
+def least_rate_hz(score: Score, kind: BellKind) -> float:
+    """The sample rate above which the partials that make the strike note of the highest bell are heard, however far it is off."""
+    table = TABLES[kind]
+    highest_ratio = max(table.partials[partial].ratio for partial, _ in table.anchors)
+    return 2 * SPARE * highest_ratio * midi_to_hz(float(max(score.midi)))
 
 
 def play(score: Score, begins_s: Values, mistuning: Mistuning, playing: Playing, draw: Generator) -> tuple[Tensor, Notes]:
@@ -100,7 +107,7 @@ def play(score: Score, begins_s: Values, mistuning: Mistuning, playing: Playing,
     starts = np.round((LEAD_S + begins_s) * rate_hz).astype(np.int64)
     midi = np.array(score.midi, dtype=np.float64)
     count = len(midi)
-    drift = playing.drift_cents * wandering(starts / starts[-1] if starts[-1] else np.zeros(count), draw)
+    drift = playing.drift_cents * wandering(begins_s, draw)
     deviations = mistuning.deviations_cents(midi, draw) + drift
     level_db = (torch.randn(count, generator=draw, dtype=torch.float64) * playing.dynamics_db).clamp(-8, 8).numpy()
     chords = chords_below(score, playing, draw)
@@ -110,13 +117,13 @@ def play(score: Score, begins_s: Values, mistuning: Mistuning, playing: Playing,
     modes = strokes(all_midi, all_cents, np.concatenate((level_db, chords.level_db)), playing, draw)
     samples = int(starts[-1]) + round(TAIL_S * rate_hz)
     wave = mixed(modes, starts[struck], samples, playing, draw)
-    fade = round(FADE_S * rate_hz)
-    wave[-fade:] *= torch.hann_window(2 * fade, periodic=False)[fade:]
-    melody_rms = float(wave.square().mean().sqrt())
     if playing.room_t60_s:
         wave = in_room(wave, playing.room_t60_s, rate_hz, draw)
     if playing.snr_db is not None:
+        melody_rms = float(wave.square().mean().sqrt())
         wave = wave + coloured_noise(1, samples, draw, steepest=1.0)[0] * (melody_rms * 10 ** (-playing.snr_db / 20))
+    fade = round(FADE_S * rate_hz)
+    wave[-fade:] *= torch.hann_window(2 * fade, periodic=False)[fade:]
     scale = PEAK / float(wave.abs().max())
     power = (modes.amplitude[:count].square() * (modes.frequency_hz[:count] < rate_hz / 2)).sum(dim=1) / 2
     notes = Notes(
@@ -130,10 +137,11 @@ def play(score: Score, begins_s: Values, mistuning: Mistuning, playing: Playing,
     return wave * scale, notes
 
 
-def wandering(places: Values, draw: Generator) -> Values:
-    """A slow line through places (N,) from 0 to 1, with mean about 0 and a span of about 1."""
+def wandering(begins_s: Values, draw: Generator) -> Values:
+    """A slow line through the beginnings of notes (N,), with mean 0 and, unless they all begin at once, a span of 1."""
     turns, phase = (float(value) for value in torch.rand(2, generator=draw, dtype=torch.float64))
-    line: Values = 0.5 * np.sin(2 * math.pi * ((0.5 + turns) * places + phase))
+    line: Values = np.sin(2 * math.pi * ((0.5 + turns) * begins_s / max(float(begins_s[-1]), 1e-9) + phase))
+    line = (line - line.mean()) / max(float(np.ptp(line)), 1e-9)
     return line
 
 
@@ -159,7 +167,7 @@ def chords_below(score: Score, playing: Playing, draw: Generator) -> Chords:
         ] or list(CHORDS)
         chord = fitting_chords[int(draws[0] * len(fitting_chords))]
         steps = chord if draws[1] < 0.5 else chord[:1]
-        chosen += [(place, top + step) for step in steps if top + step >= TABLES[playing.kind].lowest_midi - 5]
+        chosen += [(place, top + step) for step in steps if top + step >= TABLES[playing.kind].lowest_midi]
     notes = np.array([place for place, _ in chosen], dtype=np.int64)
     midi = np.array([note for _, note in chosen], dtype=np.float64)
     return Chords(
@@ -208,8 +216,5 @@ def mixed(
 
 def in_room(wave: Tensor, t60_s: float, sample_rate_hz: int, draw: Generator) -> Tensor:
     """A recording (samples,) with the sound of a room added to it; what comes directly stays as it was."""
-    length = min(len(wave), round(t60_s * sample_rate_hz))
-    response = room_responses(1, length, sample_rate_hz, (t60_s, t60_s), draw)[0]
-    size = 2 ** math.ceil(math.log2(len(wave) + length))
-    wet: Tensor = torch.fft.irfft(torch.fft.rfft(wave, n=size) * torch.fft.rfft(response, n=size), n=size)[: len(wave)]
-    return wet
+    response = room_responses(1, round(t60_s * sample_rate_hz), sample_rate_hz, (t60_s, t60_s), draw)
+    return convolved(wave[None], response)[0]

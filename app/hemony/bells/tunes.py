@@ -5,6 +5,7 @@ the first and the last of a line are full ones.
 """
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 MAJOR = (0, 2, 4, 5, 7, 9, 11)  # semitones above the tonic
@@ -132,6 +133,12 @@ UNSEEN = (
     "sugar_plum_fairy",
 )
 KNOWN = tuple(name for name in TUNES if name not in UNSEEN)
+
+
+def stretches(midi: tuple[int, ...], notes: int) -> set[tuple[int, ...]]:
+    """The intervals of every so many notes in a row, in semitones: what two melodies have in common in whatever key."""
+    steps = [after - before for before, after in itertools.pairwise(midi)]
+    return {tuple(steps[first : first + notes - 1]) for first in range(len(midi) - notes + 1)}
 
 
 @functools.cache

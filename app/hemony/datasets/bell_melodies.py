@@ -14,13 +14,14 @@ from hemony.bells.composer import compose
 from hemony.bells.grid import grid_cents
 from hemony.bells.notes import Values
 from hemony.bells.scores import hot_chilli_bells_100
-from hemony.bells.tunes import KNOWN, Score, tune
+from hemony.bells.tunes import KNOWN, UNSEEN, Score, stretches, tune
 from hemony.models.sense import FURTHEST
 
 Draw = np.random.Generator
 
 UNKNOWN = -100  # the answer for a note that has none: it is not there, or was heard an octave off
 KNOWN_SHARE = 0.4
+ALIKE_NOTES = 12  # in a row that a composed tune may not have in common with an unseen one
 COMPOSED = 3000  # tunes that are kept; every batch replaces some
 RENEWED_SHARE = 0.125  # of a batch's size
 STEPS_S = (0.15, 0.7)  # between notes
@@ -42,19 +43,26 @@ class Melodies:
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
-        self.composed = [compose(draw) for _ in range(COMPOSED)]
+        self.unseen = set().union(*(stretches(tune(name).midi, ALIKE_NOTES) for name in UNSEEN))
+        self.composed = [self.composed_score() for _ in range(COMPOSED)]
         self.known = [tune(name) for name in KNOWN]
 
     def lines(self, count: int, longest: int) -> Lines:
         """Lines of 20 to `longest` notes each."""
         draw = self.draw
         for place in draw.integers(len(self.composed), size=round(count * RENEWED_SHARE)):
-            self.composed[place] = compose(draw)
+            self.composed[place] = self.composed_score()
         heard = []
         for _ in range(count):
             score = self.known_score() if draw.random() < KNOWN_SHARE else self.composed[int(draw.integers(len(self.composed)))]
             heard.append(self.line(score, int(draw.integers(20, longest + 1))))
         return stacked(heard, longest)
+
+    def composed_score(self) -> Score:
+        """A new tune, and not by chance a stretch of one that is to be unseen."""
+        while stretches((score := compose(self.draw)).midi, ALIKE_NOTES) & self.unseen:
+            pass
+        return score
 
     def known_score(self) -> Score:
         place = int(self.draw.integers(len(self.known) + 1))
@@ -75,13 +83,14 @@ class Melodies:
         octave = draw.random(count) < OCTAVE_SHARE
         semitones = semitones + np.where(octave, draw.choice((-12.0, 12.0), size=count), 0.0)
         answers = np.where(octave, UNKNOWN, answers)
-        spurious = draw.random(count) < SPURIOUS_SHARE
-        semitones = np.where(spurious, semitones + draw.uniform(-12, 12, count), semitones)
-        answers = np.where(spurious, UNKNOWN, answers)
         kept = draw.random(count) >= MISSED_SHARE
+        spurious = np.flatnonzero(draw.random(count) < SPURIOUS_SHARE)
         starts = np.cumsum(step_s) - step_s
-        step_s = np.append(np.diff(starts[kept]), step_s[-1])
-        return semitones[kept], step_s, answers[kept]
+        times = np.concatenate((starts[kept], starts[spurious] + step_s[spurious] * draw.uniform(0.2, 0.8, len(spurious))))
+        order = np.argsort(times)
+        semitones = np.concatenate((semitones[kept], semitones[spurious] + draw.uniform(-12, 12, len(spurious))))[order]
+        answers = np.concatenate((answers[kept], np.full(len(spurious), UNKNOWN)))[order]
+        return semitones[:count], np.append(np.diff(times[order]), step_s[-1])[:count], answers[:count]
 
 
 def mistuned_cents(midi: Values, draw: Draw) -> Values:

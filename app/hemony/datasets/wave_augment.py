@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -152,10 +153,16 @@ def room_responses(count: int, samples: int, sample_rate_hz: int, t60_s: tuple[f
 
 def reverberate(waves: Tensor, responses: Tensor) -> Tensor:
     """Each clip (B, T) convolved with its response (B, R), the first T samples, at the clip's own power."""
-    size = waves.shape[1] + responses.shape[1]
-    wet: Tensor = torch.fft.irfft(torch.fft.rfft(waves, n=size) * torch.fft.rfft(responses, n=size), n=size)[:, : waves.shape[1]]
+    wet = convolved(waves, responses)
     power, own = (values.square().mean(dim=1, keepdim=True).sqrt() for values in (wet, waves))
     return wet * own / power.clamp(min=1e-9)
+
+
+def convolved(waves: Tensor, responses: Tensor) -> Tensor:
+    """Each clip (B, T) convolved with its response (B, R): the first T samples."""
+    size = next_fast_len(waves.shape[1] + responses.shape[1] - 1, real=True)
+    wet: Tensor = torch.fft.irfft(torch.fft.rfft(waves, n=size) * torch.fft.rfft(responses, n=size), n=size)
+    return wet[:, : waves.shape[1]]
 
 
 def in_rooms(waves: Tensor, sample_rate_hz: int, t60_s: tuple[float, float], response_s: float, draw: Generator) -> Tensor:

@@ -16,6 +16,7 @@ from hemony.datasets.resident import Augmentation
 from hemony.datasets.seeding import derived_seed
 from hemony.datasets.wave_augment import WaveAugment
 from hemony.domains.base import Domain, Start
+from hemony.errors import UsageError
 from hemony.models.spectrogram import SpectrogramAugment, SpectrogramCNN
 from hemony.preprocessing import AudioView
 from hemony.recipe import Recipe, choose_optimizer, choose_steps
@@ -56,7 +57,11 @@ class Sounds(Domain):
         if isinstance(config.model, AutoConfig):
             config.model = SpectrogramConfig()
             recipe.decisions.append(f"model spectrogram: {len(data.train):,} training clips")
-        choose_steps(recipe, data)
+        members = config.model.members if isinstance(config.model, SpectrogramConfig) else 1
+        choose_steps(recipe, data, members)
+        batch = min(config.trainer.batch_size or 1, len(data.train))
+        if batch < members:
+            raise UsageError(f"model.members={members}: a batch of {batch} clips has no share for each of them")
         choose_optimizer(recipe, OptimizerName.muon, "orthogonal updates suit convolutions")
         choose_augmentation(recipe, cast(AudioView, data.view))
 

@@ -5,6 +5,7 @@ header, so memory stays at a few blocks whatever a file claims and however long 
 """
 
 import contextlib
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import soxr
 from hemony import durable
 from hemony.errors import InputError, UsageError
 from hemony.media import FULL_SCALE
-from hemony.media.files import find_files, open_regular, shown, what_it_is
+from hemony.media.files import check_folder, find_files, open_regular, shown, what_it_is
 
 Samples = npt.NDArray[np.int16]
 
@@ -59,16 +60,19 @@ def check_writable(path: Path) -> tuple[str, str]:
     """The format and subtype in which sound is written to `path`. Raises UsageError for a suffix that names none, or a missing folder."""
     if path.suffix.lower() not in WRITTEN:
         raise UsageError(f"{shown(path)}: sound is written as one of {', '.join(WRITTEN)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{shown(path)}: there is no folder {shown(path.parent)}")
+    check_folder(path)
     return WRITTEN[path.suffix.lower()]
 
 
 def write_audio(path: Path, waves: npt.NDArray[np.float32], sample_rate_hz: int) -> None:
     """Samples (T,) or (T, channels), full scale 1, as a file of the format that the suffix names, whole or not at all."""
     form, subtype = check_writable(path)
-    with durable.replacing(path) as file:
-        soundfile.write(file, waves, sample_rate_hz, subtype, format=form)
+    channels = 1 if waves.ndim == 1 else waves.shape[1]
+    content = io.BytesIO()  # libsndfile does not report a full disk in a way that can be told from a bug
+    with soundfile.SoundFile(content, "w", sample_rate_hz, channels, subtype, format=form) as file:
+        for first in range(0, len(waves), BLOCK_VALUES):  # more than 2 million values at a time break libsndfile's stack in Vorbis
+            file.write(waves[first : first + BLOCK_VALUES])
+    durable.write_bytes(path, content.getvalue())
 
 
 def audio_blocks(path: Path, sample_rate_hz: int, start_s: float = 0.0, end_s: float | None = None) -> Iterator[Samples]:

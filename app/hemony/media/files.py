@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from hemony.errors import InputError
+from hemony.errors import InputError, UsageError
 
 MARKS = {
     b"<!doctype html": "an HTML page",
@@ -28,6 +28,12 @@ def shown(source: Path | str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+def check_folder(path: Path) -> None:
+    """Raise UsageError where there is no folder in which `path` could be written."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{shown(path)}: there is no folder {shown(path.parent)}")
 
 
 @contextlib.contextmanager

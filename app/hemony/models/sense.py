@@ -26,7 +26,7 @@ class MelodySense(nn.Module):
     def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.enter = nn.Sequential(nn.Linear(6 + 2 * HARMONICS, width), nn.GELU(), nn.Linear(width, width))
-        self.motifs = nn.Parameter(torch.randn(2 * NEIGHBOURS + 1, 2 * WIDEST + 2, width) * 0.02)  # by neighbour and interval
+        self.motifs = nn.Parameter(torch.randn(2 * NEIGHBOURS, 2 * WIDEST + 2, width) * 0.02)  # by neighbour and interval
         self.blocks = nn.ModuleList(SenseBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, ANSWERS)
@@ -64,11 +64,14 @@ class MelodySense(nn.Module):
         pitches = functional.pad(nearest, (NEIGHBOURS, NEIGHBOURS))
         exist = functional.pad(there, (NEIGHBOURS, NEIGHBOURS))
         total = torch.zeros((), device=nearest.device)
-        for step in (step for step in range(-NEIGHBOURS, ahead + 1) if step):
+        steps = [step for step in range(-NEIGHBOURS, NEIGHBOURS + 1) if step]
+        for table, step in zip(self.motifs, steps, strict=True):
+            if step > ahead:
+                break
             window = slice(NEIGHBOURS + step, NEIGHBOURS + step + count)
             interval = (pitches[:, window] - nearest).clamp(-WIDEST, WIDEST) + WIDEST
             interval = interval.masked_fill(~exist[:, window], 2 * WIDEST + 1)  # no such note
-            total = total + functional.embedding(interval, self.motifs[NEIGHBOURS + step])
+            total = total + functional.embedding(interval, table)
         return total
 
 
@@ -80,7 +83,7 @@ def features(semitones: Tensor, step_s: Tensor, there: Tensor, streaming: bool) 
     off = semitones - semitones.round()
     log_step = step_s.clamp(min=1e-3).log() * there
     before = functional.pad(log_step[:, :-1], (1, 0))
-    rise = (semitones[:, 1:] - semitones[:, :-1]).clamp(-12, 12) / 12
+    rise = (semitones[:, 1:] - semitones[:, :-1]).clamp(-12, 12) / 12 * there[:, 1:]
     if streaming:
         mean = before.cumsum(dim=1) / torch.arange(off.shape[1], device=off.device).clamp(min=1)
         to_next, rise_to_next = torch.zeros_like(off), torch.zeros_like(off)

@@ -81,13 +81,24 @@ class SpectrogramEnsemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
+    @property
+    def networks(self) -> list[SpectrogramCNN]:
+        return [network for network in self.members if isinstance(network, SpectrogramCNN)]
+
+    @property
+    def front(self) -> LogMel:
+        """That of the first; the others have the same."""
+        return self.networks[0].front
+
     def forward(self, waves: Tensor) -> Tensor:
-        networks = [network for network in self.members if isinstance(network, SpectrogramCNN)]
-        if self.training:
-            parts = waves.tensor_split(len(networks))
-            return torch.cat([network(part) for network, part in zip(networks, parts, strict=True) if len(part)])
-        mel = networks[0].front.mel(waves)
-        return torch.stack([network.logits(mel) for network in networks]).mean(dim=0)
+        if not self.training:
+            return self.logits(self.front.mel(waves))
+        parts = waves.tensor_split(len(self.members))
+        return torch.cat([network(part) for network, part in zip(self.networks, parts, strict=True) if len(part)])
+
+    def logits(self, mel: Tensor) -> Tensor:
+        """From mel power (B, mels, frames)."""
+        return torch.stack([network.logits(mel) for network in self.networks]).mean(dim=0)
 
 
 class ResidualBlock(nn.Module):
