@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from hemony.bells.notes import Notes, Values
 from hemony.bells.strikes import transients
@@ -217,4 +219,7 @@ def mixed(
 def in_room(wave: Tensor, t60_s: float, sample_rate_hz: int, draw: Generator) -> Tensor:
     """A recording (samples,) with the sound of a room added to it; what comes directly stays as it was."""
     response = room_responses(1, round(t60_s * sample_rate_hz), sample_rate_hz, (t60_s, t60_s), draw)
-    return convolved(wave[None], response)[0]
+    size = next_fast_len(
+        len(wave) + response.shape[1], real=True
+    )  # millions of samples: a size with large factors takes many times as long
+    return convolved(wave[None], functional.pad(response, (0, size - len(wave) - response.shape[1])))[0]

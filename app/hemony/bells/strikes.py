@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from hemony.bells.synth import TABLES, BellKind, Modes, draw_modes, sound
 from hemony.bells.tuning import midi_to_hz
 from hemony.datasets.seeding import uniform
+from hemony.datasets.wave_augment import later
 
 SEMITONES = 12
 LONGEST_RUNG_S = 2.0  # before a clip begins, and
@@ -58,7 +59,7 @@ def strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int, range
     second = single_strikes(kind, count, samples, sample_rate_hz, ranges, draw)
     delay = uniform((count,), 0.1, 0.8, draw) * samples
     level = 10 ** (-uniform((count, 1), 0.0, 12.0, draw) / 20) * chance(count, 0.33, draw)[:, None]
-    return at_peak(waves + delayed(second, delay) * level)
+    return at_peak(waves + later(second, delay.long()[:, None]) * level)
 
 
 def single_strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int, ranges: Range, draw: Generator) -> Tensor:
@@ -84,7 +85,8 @@ def single_strikes(kind: BellKind, count: int, samples: int, sample_rate_hz: int
     modes = replace(modes, amplitude=amplitude * 10 ** (-3 * since_s / t60_s), t60_s=t60_s)
     waves = at_peak(sound(modes, sample_rate_hz, samples))
     strike = transients(count, samples, sample_rate_hz, draw) * 10 ** (uniform((count, 1), *ranges.transient_db, draw) / 20)
-    return delayed(waves + strike * ~ringing, uniform((count,), 0.0, 0.25, draw) * samples * ~ringing[:, 0])
+    delay = uniform((count,), 0.0, 0.25, draw) * samples * ~ringing[:, 0]
+    return later(waves + strike * ~ringing, delay.long()[:, None])
 
 
 def transients(count: int, samples: int, sample_rate_hz: int, draw: Generator) -> Tensor:
@@ -170,7 +172,8 @@ def drum_like(count: int, samples: int, sample_rate_hz: int, ranges: Range, draw
         share = uniform((count, 1), 0.0, 1.0, draw)
         wave = skin * share + rattle * (1 - share)
         there = (torch.ones(count, dtype=torch.bool, device=draw.device) if stroke == 0 else chance(count, 0.5, draw))[:, None]
-        total = total + delayed(wave, uniform((count,), 0.0, 0.9, draw) * samples) * there
+        delay = uniform((count,), 0.0, 0.9, draw) * samples
+        total = total + later(wave, delay.long()[:, None]) * there
     return total
 
 
@@ -216,13 +219,6 @@ def enveloped(waves: Tensor, sustained: Tensor, sample_rate_hz: int, draw: Gener
     start = uniform((count, 1), 0.0, 0.4, draw) * sustained[:, None]
     end = torch.where(sustained[:, None], start + uniform((count, 1), 0.3, 1.0, draw), 2.0)
     return waves * ((places - start) / attack).clamp(0, 1) * ((end - places) / attack).clamp(0, 1)
-
-
-def delayed(waves: Tensor, delays: Tensor) -> Tensor:
-    """Each clip later by its number of samples (B,); silence before."""
-    samples = waves.shape[1]
-    places = torch.arange(samples, device=waves.device) - delays.long()[:, None]
-    return waves.gather(1, places.clamp(min=0)) * (places >= 0)
 
 
 def at_peak(waves: Tensor) -> Tensor:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from hemony.bells.strikes import Range, delayed, others, strikes
+from hemony.bells.strikes import Range, others, strikes
 from hemony.bells.synth import BellKind
 from hemony.config import BellTypesConfig
 from hemony.datasets.collection import TEST, TRAIN, VALIDATION, AudioCollection, Samples, digest_of
 from hemony.datasets.resident import Moment
 from hemony.datasets.seeding import generator, uniform
-from hemony.datasets.wave_augment import WaveAugment, change_gain, in_noise, in_rooms, to_some
+from hemony.datasets.wave_augment import WaveAugment, change_gain, in_noise, in_rooms, later, to_some
 from hemony.media import FULL_SCALE
 
 NONE = "none"
@@ -116,7 +116,7 @@ def cut_short(waves: Tensor, draw: Generator) -> Tensor:
     count, samples = waves.shape
     lengths = uniform((count,), 0.4, 1.0, draw) * samples
     places = torch.arange(samples, device=waves.device)
-    return delayed(waves * (places < lengths[:, None]), (samples - lengths) / 2)
+    return later(waves * (places < lengths[:, None]), ((samples - lengths) / 2).long()[:, None])
 
 
 class EndlessBells:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -160,7 +159,7 @@ def reverberate(waves: Tensor, responses: Tensor) -> Tensor:
 
 def convolved(waves: Tensor, responses: Tensor) -> Tensor:
     """Each clip (B, T) convolved with its response (B, R): the first T samples."""
-    size = next_fast_len(waves.shape[1] + responses.shape[1] - 1, real=True)
+    size = waves.shape[1] + responses.shape[1]
     wet: Tensor = torch.fft.irfft(torch.fft.rfft(waves, n=size) * torch.fft.rfft(responses, n=size), n=size)
     return wet[:, : waves.shape[1]]
 
