@@ -68,9 +68,9 @@ def choose_steps(recipe: Recipe, data: Data, members: int = 1) -> None:
     Of `members` networks each sees its share of every batch: batches and epochs are so many times as large.
     """
     config, count = recipe.config, len(data.train)
-    batch = int(np.clip(2 ** round(np.log2(max(count, 16) / 24)), 16, 512))
-    recipe.choose("trainer", f"{count:,} training {data.noun}s", batch_size=batch * members)
-    steps_an_epoch = max(1, count // (config.trainer.batch_size or batch * members))
+    batch = int(np.clip(2 ** round(np.log2(max(count, 16) / 24)), 16, 512)) * members
+    recipe.choose("trainer", f"{count:,} training {data.noun}s", batch_size=batch)
+    steps_an_epoch = max(1, count // (config.trainer.batch_size or batch))
     if config.trainer.max_epochs is None:
         flop = forward_flop(config.model, data.view, len(data.class_names)) * count
         most = patient_epochs(flop, config.trainer.accelerator)

@@ -211,12 +211,11 @@ def turning(draw: Draw, least_notes: int) -> Phrase:
     chromatic = draw.random() < 0.35  # moved by semitones instead of degrees: a chromatic line
     degrees: list[int] = []
     altered: list[int] = []
-    count, fall = 0, 0
+    count = 0
     while count < least_notes:
         move = int(draw.choice((0, 0, 1, 2, -1, -2, 4, -3)))
         for time in range(int(draw.integers(2, 5))):
-            shift = -time if chromatic and draw.random() < 0.5 else 0
-            fall = shift if chromatic else 0
+            fall = -time if chromatic and draw.random() < 0.5 else 0
             degrees += [min(max(note + move, LOWEST), HIGHEST) for note in line]
             altered += [fall] * len(line)
             count += len(line)

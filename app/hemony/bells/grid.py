@@ -5,10 +5,8 @@ import numpy as np
 from hemony.bells.notes import Values
 
 SEARCH_CENTS = 0.5  # between the places that are tried first
-SEARCH_WIDTH_CENTS, REFINE_WIDTH_CENTS = (
-    4.0,
-    6.0,
-)  # widths of the bells that are laid over the notes: to find the place, and to refine it
+SEARCH_WIDTH_CENTS = 4.0  # of the bells that are laid over the notes to find the place
+REFINE_WIDTH_CENTS = 6.0  # and to refine it
 ROUNDS = 5
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hemony.bells import composer
-from hemony.bells.tunes import KNOWN, MAJOR, TUNES, Score, parsed, tune
+from hemony.bells.tunes import KNOWN, MAJOR, TUNES, Score, lines_of, tune
 from hemony.datasets.seeding import derived_seed
 
 HOT_CHILLI_BELLS_100 = "hot_chilli_bells_100"
@@ -36,8 +36,7 @@ def lines_in_c(name: str) -> list[list[tuple[int, float]]]:
     given = tune(name)
     middle = sum(given.midi) / len(given.midi)
     up = min(range(-given.tonic - 24, 25, 12), key=lambda move: abs(middle + move - MIDDLE_MIDI))
-    parsed_lines = [[parsed(token) for token in line.replace("|", " ").split()] for line in TUNES[name][3]]
-    return [[(midi + up, beats) for midi, beats in line] for line in parsed_lines]
+    return [[(midi + up, beats) for midi, beats in line] for line in lines_of(name)]
 
 
 def adding_up(total: int, lines: list[list[tuple[int, float]]]) -> list[list[tuple[int, float]]]:

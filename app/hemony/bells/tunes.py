@@ -144,10 +144,14 @@ def stretches(midi: tuple[int, ...], notes: int) -> set[tuple[int, ...]]:
 @functools.cache
 def tune(name: str) -> Score:
     """A melody by its name. Raises KeyError for one that is not in TUNES."""
-    tonic, scale, _, lines = TUNES[name]
-    notes = [parsed(token) for line in lines for token in line.replace("|", " ").split()]
-    midi, beats = zip(*notes, strict=True)
+    tonic, scale, _, _ = TUNES[name]
+    midi, beats = zip(*itertools.chain(*lines_of(name)), strict=True)
     return Score(name, midi, beats, pitch_class(tonic), scale)
+
+
+def lines_of(name: str) -> list[list[tuple[int, float]]]:
+    """The lines of a melody as notes: MIDI number and beats."""
+    return [[parsed(token) for token in line.replace("|", " ").split()] for line in TUNES[name][3]]
 
 
 def parsed(token: str) -> tuple[int, float]:
