@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+from torch import Tensor, nn
 
 from hemony import durable, models
 from hemony.config import MODELS
 from hemony.datasets.collection import PARTS, Digests
-from hemony.errors import InputError
+from hemony.errors import InputError, UsageError
 from hemony.plain import plain, restored
 from hemony.preprocessing import AudioView, ImagePreprocessing, View
 
 SCHEMA_VERSION = 1
-IMAGE_TASK, AUDIO_TASK = "image_classification", "audio_classification"
+IMAGE_TASK, AUDIO_TASK, MELODY_TASK = "image_classification", "audio_classification", "melody_correction"
 WEIGHTS, FACTS, HISTORY, CARD = "model.safetensors", "bundle.json", "history.json", "README.md"
 
 
@@ -52,15 +53,7 @@ class Bundle:
 
 def save(bundle: Bundle, folder: Path, card: str) -> None:
     """Write a bundle; its parts replace earlier ones one by one, each whole, `bundle.json` last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {key: value.detach().cpu().contiguous() for key, value in bundle.recogniser.state_dict().items()}
-    contents = {
-        WEIGHTS: safetensors.torch.save(state),
-        HISTORY: (json.dumps(bundle.history, indent=1, allow_nan=False) + "\n").encode(),
-        CARD: card.encode(),
-    }
     facts = {
-        "schema_version": SCHEMA_VERSION,
         "task": bundle.task,
         "labels": bundle.labels,
         "model": bundle.model,
@@ -74,11 +67,23 @@ def save(bundle: Bundle, folder: Path, card: str) -> None:
         "config": bundle.config,
         "training": bundle.training,
         "versions": bundle.versions,
-        "digests": {name: durable.digest(content) for name, content in contents.items() if name != CARD},
     }
+    write(folder, bundle.recogniser, facts, bundle.history, card)
+
+
+def write(folder: Path, network: nn.Module, facts: dict[str, Any], history: list[dict[str, float]], card: str) -> None:
+    """The files of a bundle for any task, `bundle.json` with the digests of the others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    contents = {
+        WEIGHTS: safetensors.torch.save(state),
+        HISTORY: (json.dumps(history, indent=1, allow_nan=False) + "\n").encode(),
+        CARD: card.encode(),
+    }
+    digests = {name: durable.digest(content) for name, content in contents.items() if name != CARD}
     for name, content in contents.items():
         durable.write_bytes(folder / name, content)
-    durable.write_json(folder / FACTS, facts)
+    durable.write_json(folder / FACTS, {"schema_version": SCHEMA_VERSION, **facts, "digests": digests})
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -101,9 +106,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def load(folder: Path) -> Bundle:
-    """A bundle, its weights checked against their digest and loaded on the CPU, ready to predict."""
-    facts = read_facts(folder)
+def read_state(folder: Path, facts: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights, checked against the digest in `bundle.json`. Raises InputError for others."""
     try:
         content = (folder / WEIGHTS).read_bytes()
     except OSError as error:
@@ -112,13 +116,24 @@ def load(folder: Path) -> Bundle:
         raise InputError(
             f"{folder / WEIGHTS} is not the file that {FACTS} describes (its digest differs): copy the bundle again, whole"
         )
+    return safetensors.torch.load(content)
+
+
+def load(folder: Path) -> Bundle:
+    """A bundle, its weights checked against their digest and loaded on the CPU, ready to predict."""
+    facts = read_facts(folder)
+    if facts["task"] == MELODY_TASK:
+        raise UsageError(
+            f"{folder} hears melodies on bells, and does not recognise classes; `hemony correct {folder} song.wav` uses it"
+        )
+    state = read_state(folder, facts)
     try:
         given = facts["preprocessing"]
         preprocessing: View = restored(AudioView, given) if facts["task"] == AUDIO_TASK else restored(ImagePreprocessing, given)
         config = restored(MODELS[facts["model"]["kind"]], facts["model"])
         network = models.build(config, preprocessing, len(facts["labels"]))
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
-        recogniser.load_state_dict(safetensors.torch.load(content), assign=True)
+        recogniser.load_state_dict(state, assign=True)
         split = {part: decode_digests(facts["split"][part]) for part in PARTS}
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())[:200]

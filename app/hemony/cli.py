@@ -12,6 +12,7 @@ VERBS = {
     "train": "train a recogniser: experiment=NAME, or data=image_folder or audio_folder data.root=DIR",
     "evaluate": "judge a bundle on data, or two against each other",
     "classify": "label files, folders, globs, paths from stdin, or a stream of sound",
+    "correct": "hear the melody of a recording of bells, find every wrong note, put it right",
     "synth": "render a melody on bells that are off pitch, with the truth of every note",
     "doctor": "what is wrong with this installation, and the exact fix",
 }

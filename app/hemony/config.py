@@ -235,6 +235,40 @@ class ESC50Config(AudioDataConfig):
     folds: int = ranged(5, least=0, most=100)  # its own; 0 with `holdout`, which names a recording that clips were cut from
 
 
+class BellCondition(Enum):
+    """Under which conditions of `hemony.bells.conditions` melodies are judged."""
+
+    all = "all"
+    clean = "clean"
+    hard = "hard"
+    harmonised = "harmonised"
+
+
+class BellTunes(Enum):
+    """Which tunes melodies are judged by."""
+
+    unseen = "unseen"  # that no training meets
+    known = "known"  # that every training meets, on other bells
+    composed = "composed"  # by which a training is judged before it is done
+
+
+@dataclass
+class BellMelodiesConfig(DataConfig):
+    """Synthetic melodies on bells that are off pitch; embedded. A training draws its own, `evaluate` judges by fixed ones."""
+
+    kind: str = "bell_melodies"
+    condition: BellCondition = BellCondition.all
+    tunes: BellTunes = BellTunes.unseen
+    repeats: int = ranged(4, least=1, most=100)  # of each tune on each kind of bell, with other bells and errors
+
+
+@dataclass
+class BellFolderConfig(DataConfig):
+    """Your own recordings of melodies: pairs of X.wav (or another format) and X.json, which is its truth."""
+
+    kind: str = "bell_folder"
+
+
 # --------------------------------------------------------------------------------------------------------------- model
 
 
@@ -290,6 +324,23 @@ class SpectrogramConfig(ModelConfig):
     compression: Compression = Compression.relative_log
     dropout: float = ranged(0.2, least=0.0, below=1.0)  # of the features before the last layer
     members: int = ranged(1, least=1, most=16)  # networks whose mean answers; each learns from its share of every batch and epoch
+
+
+@dataclass
+class MelodyConfig(ModelConfig):
+    """Hears melodies on bells; see `hemony.models.ear` and `hemony.models.sense`."""
+
+    kind: str = "melody"
+    ear_width: int = ranged(64, least=8, most=1024)  # channels of its convolutions
+    sense_width: int = ranged(128, least=16, most=1024)  # of its transformer
+    sense_layers: int = ranged(5, least=1, most=24)
+    sense_heads: int = ranged(4, least=1, most=32)
+    dropout: float = ranged(0.1, least=0.0, below=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sense_width % self.sense_heads:
+            raise UsageError(f"model.sense_width={self.sense_width} must be a multiple of model.sense_heads={self.sense_heads}")
 
 
 @dataclass
@@ -409,12 +460,15 @@ DATA: dict[str, type[DataConfig]] = {
     "fsdd": FSDDConfig,
     "speech_commands": SpeechCommandsConfig,
     "esc50": ESC50Config,
+    "bell_melodies": BellMelodiesConfig,
+    "bell_folder": BellFolderConfig,
 }
 MODELS: dict[str, type[ModelConfig]] = {
     "auto": AutoConfig,
     "fast_cnn": FastCNNConfig,
     "lenet5": LeNet5Config,
     "spectrogram": SpectrogramConfig,
+    "melody": MelodyConfig,
     "torchvision": TorchvisionConfig,
 }
 RULES: dict[str, type[RuleConfig]] = {"backprop": RuleConfig}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hemony import compose, output
-from hemony.config import EvaluateConfig
+from hemony.config import BellFolderConfig, BellMelodiesConfig, EvaluateConfig
 from hemony.errors import InputError, UsageError
 
 RECORDED = ("root", "classes", "max_unreadable_share", "memory_budget_gib")  # the split is recorded as content digests
@@ -33,6 +33,11 @@ def main(arguments: list[str]) -> int:
 
     def judged(job: compose.Job) -> None:
         assert isinstance(job.config, EvaluateConfig)
+        if isinstance(job.config.data, BellMelodiesConfig | BellFolderConfig):
+            from hemony import judge_melodies
+
+            results.extend(judge_melodies.run(job.config, folders))
+            return
         from hemony import judge
 
         results.extend(judge.run(job.config, folders))

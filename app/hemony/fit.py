@@ -143,11 +143,25 @@ def fit(
     callbacks: list[lightning.Callback],
 ) -> None:
     """Lightning's part: one pass over all batches of all epochs, so that a resumed run is always in the middle of it."""
-    settings = config.trainer
     every = epochs_to_validation(config, data) * batches.epoch_batches
-    run_folder = folder / "run"
     if config.trainer.channels_last:
         module.to(memory_format=torch.channels_last)
+    validation = PlainBatches(data.validation, 500, device, config.data.workers) if every else None
+    run_lightning(module, batches, validation, config, folder / "run", device, callbacks, every)
+
+
+def run_lightning(
+    module: lightning.LightningModule,
+    batches: Any,
+    validation: Any,
+    config: TrainConfig,
+    run_folder: Path,
+    device: torch.device,
+    callbacks: list[lightning.Callback],
+    validate_every: int = 0,
+) -> None:
+    """A Trainer over the batches that are left, from the newest state in the run folder on; `validate_every` batches, 0 for never."""
+    settings = config.trainer
     with quiet_lightning():
         trainer = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -156,9 +170,9 @@ def fit(
             max_epochs=1,
             accumulate_grad_batches=settings.accumulate_batches,
             gradient_clip_val=settings.gradient_clip_norm or None,
-            val_check_interval=every or None,
-            check_val_every_n_epoch=None if every else 1,
-            limit_val_batches=None if every else 0,
+            val_check_interval=validate_every or None,
+            check_val_every_n_epoch=None if validate_every else 1,
+            limit_val_batches=None if validate_every else 0,
             deterministic=settings.deterministic,
             callbacks=callbacks,
             plugins=[StateIO(run_folder)],
@@ -169,7 +183,6 @@ def fit(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-        validation = PlainBatches(data.validation, 500, device, config.data.workers) if every else None
         states = durable.states(run_folder)
         try:
             trainer.fit(module, batches, validation, ckpt_path=states[-1] if states else None, weights_only=True)

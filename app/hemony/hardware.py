@@ -1,12 +1,15 @@
 """What this machine is and what it is good at."""
 
 import ctypes
+import functools
 import os
 import platform
 import sys
+from contextlib import AbstractContextManager
 from importlib import metadata
 
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from hemony.config import Accelerator, Precision
@@ -57,6 +60,17 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         for parameter, value in ((-4, 0), (-1, 2**31 - 1)):  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
             library.mallopt(parameter, value)
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Linear algebra by one thread: between many small products, those of OpenBLAS spend their time on waiting for each other."""
+    limited: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+    return limited
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def describe(device: torch.device) -> dict[str, str]:

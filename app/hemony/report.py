@@ -80,10 +80,14 @@ def render(run: RunReport) -> str:
         data_summary(run.data, run.noun),
         record(run),
     ]
+    return whole(run.title, "".join(sections))
+
+
+def whole(title: str, body: str) -> str:
+    """A page that needs nothing else, not even a network."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(run.title)}</title><style>{STYLE}</style></head><body><main>{''.join(sections)}</main>"
-        f"<script>{SORT}</script></body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>{body}</main><script>{SORT}</script></body></html>\n"
     )
 
 

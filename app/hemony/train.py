@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hemony import compose, durable, output
-from hemony.config import TrainConfig
+from hemony.config import BellFolderConfig, BellMelodiesConfig, MelodyConfig, TrainConfig
 from hemony.errors import InputError, UsageError
 from hemony.plain import plain
 
@@ -76,10 +76,15 @@ def train(config: TrainConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def run(config: TrainConfig, folder: Path) -> dict[str, Any]:
     """One job, with signals turned into an orderly end."""
-    from hemony import fit
     from hemony.callbacks import StopRequest
 
     with StopRequest(folder / RUN) as stop:
+        if config.model.kind == MelodyConfig.kind or config.data.kind in (BellMelodiesConfig.kind, BellFolderConfig.kind):
+            from hemony import fit_melody
+
+            return fit_melody.run(config, folder, stop)
+        from hemony import fit
+
         return fit.run(config, folder, stop)
 
 

@@ -13,6 +13,7 @@ Value = TypeVar("Value", float, npt.NDArray[Any], Tensor)
 
 A4_HZ = 440.0
 A4_MIDI = 69.0
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def hz_to_midi(frequency_hz: Value, a4_hz: float = A4_HZ) -> Value:
@@ -35,6 +36,11 @@ def shifted(frequency_hz: Value, cents: Value) -> Value:
     """A frequency moved up by an interval in cents."""
     hz: Any = frequency_hz * 2 ** (cents / 1200)
     return cast(Value, hz)
+
+
+def note_name(midi: int) -> str:
+    """`E5`; 69 is A4."""
+    return f"{NAMES[midi % 12]}{midi // 12 - 1}"
 
 
 def _log2(ratio: Value) -> Value:

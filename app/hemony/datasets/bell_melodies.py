@@ -4,7 +4,7 @@ Tunes come from the composer and from those that everybody knows, never from `tu
 ear may hear them: a little wrong, now and then an octave off, with a note missing or one too many.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from hemony.bells.grid import grid_cents
 from hemony.bells.notes import Values
 from hemony.bells.scores import hot_chilli_bells_100
 from hemony.bells.tunes import KNOWN, UNSEEN, Score, stretches, tune
+from hemony.datasets.seeding import derived_seed
 from hemony.models.sense import FURTHEST
 
 Draw = np.random.Generator
@@ -22,8 +23,8 @@ Draw = np.random.Generator
 UNKNOWN = -100  # the answer for a note that has none: it is not there, or was heard an octave off
 KNOWN_SHARE = 0.4
 ALIKE_NOTES = 12  # in a row that a composed tune may not have in common with an unseen one
-COMPOSED = 3000  # tunes that are kept; every batch replaces some
-RENEWED_SHARE = 0.125  # of a batch's size
+COMPOSED = 3000  # tunes that are kept
+NEW_SHARE = 0.1  # of the lines are of a tune that nobody has heard
 STEPS_S = (0.15, 0.7)  # between notes
 OCTAVE_SHARE, MISSED_SHARE, SPURIOUS_SHARE = 0.01, 0.01, 0.01
 
@@ -37,60 +38,62 @@ class Lines:
     answers: Tensor  # (B, N) int64: from the nearest semitone to what was meant, plus FURTHEST; UNKNOWN where there is no answer
     there: Tensor  # (B, N) bool
 
+    def to(self, device: torch.device) -> "Lines":
+        return Lines(*(getattr(self, entry.name).to(device) for entry in fields(self)))
+
 
 class Melodies:
-    """Training lines without end; everything is drawn from `draw`."""
+    """Tunes to learn from: KNOWN ones, a store of composed ones, and new ones as they are asked for."""
 
-    def __init__(self, draw: Draw) -> None:
-        self.draw = draw
+    def __init__(self, seed: int) -> None:
         self.unseen = set().union(*(stretches(tune(name).midi, ALIKE_NOTES) for name in UNSEEN))
-        self.composed = [self.composed_score() for _ in range(COMPOSED)]
+        draw = np.random.default_rng(derived_seed(seed, "composed tunes"))
+        self.composed = [self.composed_score(draw) for _ in range(COMPOSED)]
         self.known = [tune(name) for name in KNOWN]
 
-    def lines(self, count: int, longest: int) -> Lines:
+    def lines(self, count: int, longest: int, draw: Draw) -> Lines:
         """Lines of 20 to `longest` notes each."""
-        draw = self.draw
-        for place in draw.integers(len(self.composed), size=round(count * RENEWED_SHARE)):
-            self.composed[place] = self.composed_score()
-        heard = []
-        for _ in range(count):
-            score = self.known_score() if draw.random() < KNOWN_SHARE else self.composed[int(draw.integers(len(self.composed)))]
-            heard.append(self.line(score, int(draw.integers(20, longest + 1))))
-        return stacked(heard, longest)
+        return stacked([line(self.score(draw), int(draw.integers(20, longest + 1)), draw) for _ in range(count)], longest)
 
-    def composed_score(self) -> Score:
+    def score(self, draw: Draw) -> Score:
+        """Any tune."""
+        chance = draw.random()
+        if chance < KNOWN_SHARE:
+            place = int(draw.integers(len(self.known) + 1))
+            return hot_chilli_bells_100(draw) if place == len(self.known) else self.known[place]
+        if chance < KNOWN_SHARE + NEW_SHARE:
+            return self.composed_score(draw)
+        return self.composed[int(draw.integers(len(self.composed)))]
+
+    def composed_score(self, draw: Draw) -> Score:
         """A new tune, and not by chance a stretch of one that is to be unseen."""
-        while stretches((score := compose(self.draw)).midi, ALIKE_NOTES) & self.unseen:
+        while stretches((score := compose(draw)).midi, ALIKE_NOTES) & self.unseen:
             pass
         return score
 
-    def known_score(self) -> Score:
-        place = int(self.draw.integers(len(self.known) + 1))
-        return hot_chilli_bells_100(self.draw) if place == len(self.known) else self.known[place]
 
-    def line(self, score: Score, count: int) -> tuple[Values, Values, Values]:
-        """Some notes of a score from any place on, over and over if it is short: semitones, steps in seconds, answers."""
-        draw = self.draw
-        places = (int(draw.integers(len(score.midi))) + np.arange(count)) % len(score.midi)
-        midi = np.array(score.midi, dtype=np.float64)[places]
-        step_s = drawn_steps_s(np.array(score.beats)[places], draw)
-        cents = mistuned_cents(midi, draw)
-        if draw.random() < 0.3:  # the reference pitch wanders
-            turns = draw.random() + draw.uniform(0.3, 1.5) * np.arange(count) / count
-            cents = cents + draw.uniform(0, 12) * np.sin(2 * np.pi * turns)
-        meant, sounding = midi, midi + (cents + draw.normal(0, 0.5, count)) / 100 + draw.uniform(-0.5, 0.5)
-        semitones, answers = answered(sounding, meant)
-        octave = draw.random(count) < OCTAVE_SHARE
-        semitones = semitones + np.where(octave, draw.choice((-12.0, 12.0), size=count), 0.0)
-        answers = np.where(octave, UNKNOWN, answers)
-        kept = draw.random(count) >= MISSED_SHARE
-        spurious = np.flatnonzero(draw.random(count) < SPURIOUS_SHARE)
-        starts = np.cumsum(step_s) - step_s
-        times = np.concatenate((starts[kept], starts[spurious] + step_s[spurious] * draw.uniform(0.2, 0.8, len(spurious))))
-        order = np.argsort(times)
-        semitones = np.concatenate((semitones[kept], semitones[spurious] + draw.uniform(-12, 12, len(spurious))))[order]
-        answers = np.concatenate((answers[kept], np.full(len(spurious), UNKNOWN)))[order]
-        return semitones[:count], np.append(np.diff(times[order]), step_s[-1])[:count], answers[:count]
+def line(score: Score, count: int, draw: Draw) -> tuple[Values, Values, Values]:
+    """Some notes of a score from any place on, over and over if it is short: semitones, steps in seconds, answers."""
+    places = (int(draw.integers(len(score.midi))) + np.arange(count)) % len(score.midi)
+    midi = np.array(score.midi, dtype=np.float64)[places]
+    step_s = drawn_steps_s(np.array(score.beats)[places], draw)
+    cents = mistuned_cents(midi, draw)
+    if draw.random() < 0.3:  # the reference pitch wanders
+        turns = draw.random() + draw.uniform(0.3, 1.5) * np.arange(count) / count
+        cents = cents + draw.uniform(0, 12) * np.sin(2 * np.pi * turns)
+    meant, sounding = midi, midi + (cents + draw.normal(0, 0.5, count)) / 100 + draw.uniform(-0.5, 0.5)
+    semitones, answers = answered(sounding, meant)
+    octave = draw.random(count) < OCTAVE_SHARE
+    semitones = semitones + np.where(octave, draw.choice((-12.0, 12.0), size=count), 0.0)
+    answers = np.where(octave, UNKNOWN, answers)
+    kept = draw.random(count) >= MISSED_SHARE
+    spurious = np.flatnonzero(draw.random(count) < SPURIOUS_SHARE)
+    starts = np.cumsum(step_s) - step_s
+    times = np.concatenate((starts[kept], starts[spurious] + step_s[spurious] * draw.uniform(0.2, 0.8, len(spurious))))
+    order = np.argsort(times)
+    semitones = np.concatenate((semitones[kept], semitones[spurious] + draw.uniform(-12, 12, len(spurious))))[order]
+    answers = np.concatenate((answers[kept], np.full(len(spurious), UNKNOWN)))[order]
+    return semitones[:count], np.append(np.diff(times[order]), step_s[-1])[:count], answers[:count]
 
 
 def mistuned_cents(midi: Values, draw: Draw) -> Values:
@@ -100,7 +103,8 @@ def mistuned_cents(midi: Values, draw: Draw) -> Values:
     count = len(bells) if per_bell else len(midi)
     near = draw.normal(0, np.exp(draw.uniform(np.log(2), np.log(12))), count)
     side = draw.choice((-1.0, 1.0), size=count)
-    off_share, semitone_share, between_share = draw.uniform(0.05, 0.3), draw.uniform(0, 0.06), draw.uniform(0, 0.08)
+    off_share, semitone_share = draw.uniform(0.05, 0.3), draw.uniform(0, 0.06)
+    between_share = draw.uniform(0, 0.05) if draw.random() < 0.4 else 0.0
     chance = draw.random(count)
     limits = np.cumsum([semitone_share, off_share, between_share])
     cents = np.select(

@@ -56,6 +56,38 @@ def read_audio(path: Path, sample_rate_hz: int, most_s: float = 3600.0) -> Sampl
     return np.concatenate(blocks)
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A recording as its file holds it."""
+
+    waves: npt.NDArray[np.float32]  # (samples, channels), full scale 1
+    sample_rate_hz: int
+    floats: bool  # whether the file holds floats
+    comment: str
+
+
+def read_recording(path: Path, most_s: float = 3600.0) -> Recording:
+    """A whole recording; values that are not finite become silence. Raises InputError, also for one of more than `most_s` seconds."""
+    name, blocks, frames = shown(path), [], 0
+    with opened(path) as (file, header):
+        rows = max(LEAST_ROWS, BLOCK_VALUES // header.channels)
+        while True:
+            try:
+                block = file.read(rows, dtype="float32", always_2d=True)
+            except (soundfile.LibsndfileError, RuntimeError) as error:
+                raise InputError(f"{name}: damaged audio ({getattr(error, 'error_string', None) or one_line(error)})") from None
+            if not len(block):
+                break
+            blocks.append(np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0))
+            frames += len(block)
+            if frames > most_s * header.sample_rate_hz:
+                raise InputError(f"{name}: longer than {most_s:,.0f} s; cut it into pieces")
+        floats, comment = file.subtype in ("FLOAT", "DOUBLE"), file.comment
+    if not frames:
+        raise InputError(f"{name}: no sound in it (0 samples)")
+    return Recording(np.concatenate(blocks), header.sample_rate_hz, floats, comment)
+
+
 def check_writable(path: Path) -> tuple[str, str]:
     """The format and subtype in which sound is written to `path`. Raises UsageError for a suffix that names none, or a missing folder."""
     if path.suffix.lower() not in WRITTEN:
@@ -64,12 +96,18 @@ def check_writable(path: Path) -> tuple[str, str]:
     return WRITTEN[path.suffix.lower()]
 
 
-def write_audio(path: Path, waves: npt.NDArray[np.float32], sample_rate_hz: int) -> None:
-    """Samples (T,) or (T, channels), full scale 1, as a file of the format that the suffix names, whole or not at all."""
+def write_audio(path: Path, waves: npt.NDArray[np.float32], sample_rate_hz: int, floats: bool = False, comment: str = "") -> None:
+    """Samples (T,) or (T, channels), full scale 1, as a file of the format that the suffix names, whole or not at all.
+
+    `floats`: a WAV file holds them as they are; otherwise they have 24 bits, and what is louder than full scale is clipped.
+    """
     form, subtype = check_writable(path)
+    subtype = "FLOAT" if floats and form == "WAV" else subtype
     channels = 1 if waves.ndim == 1 else waves.shape[1]
     content = io.BytesIO()  # libsndfile does not report a full disk in a way that can be told from a bug
     with soundfile.SoundFile(content, "w", sample_rate_hz, channels, subtype, format=form) as file:
+        if comment:
+            file.comment = comment
         for first in range(0, len(waves), BLOCK_VALUES):  # more than 2 million values at a time break libsndfile's stack in Vorbis
             file.write(waves[first : first + BLOCK_VALUES])
     durable.write_bytes(path, content.getvalue())
@@ -147,6 +185,12 @@ def mixed(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def as_int16(samples: npt.NDArray[np.float32]) -> Samples:
     return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def as_float(samples: Samples) -> npt.NDArray[np.float32]:
+    """Full scale 1."""
+    floats: npt.NDArray[np.float32] = samples.astype(np.float32) / np.float32(FULL_SCALE)
+    return floats
 
 
 def probe_audio(path: Path) -> AudioHeader:

@@ -1,0 +1,45 @@
+"""Temperaments: how far each of the twelve pitch classes lies from equal temperament."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from hemony.bells.notes import Values
+from hemony.bells.tuning import cents_between
+from hemony.errors import InputError
+from hemony.media.files import shown
+
+EQUAL = np.zeros(12)
+MOST_BYTES = 100_000
+
+
+def read_scala(path: Path) -> Values:
+    """A Scala file (.scl, https://www.huygens-fokker.org/scala/scl_format.html) of twelve notes from C on, as cents (12,) beside equal
+    temperament. The A stays where it is: that is the note by which a recording's tuning is named. Raises InputError for another file.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{shown(path)}: too large for a Scala file")
+        text = path.read_text(encoding="latin-1")
+    except OSError as error:
+        raise InputError(f"{shown(path)}: {error.strerror}") from None
+    lines = [line.strip() for line in text.splitlines() if not line.startswith("!")]
+    try:
+        count, pitches = int(lines[1].split()[0]), [pitch_cents(line) for line in lines[2:14]]
+    except (IndexError, ValueError, ZeroDivisionError):
+        raise InputError(f"{shown(path)} is no Scala file: a description, a count and a pitch a line are expected") from None
+    if count != 12 or len(pitches) != 12 or abs(pitches[-1] - 1200) > 1:
+        raise InputError(f"{shown(path)}: a scale of twelve notes to the octave is expected, not {count}")
+    offsets: Values = np.array([0.0, *pitches[:-1]]) - 100 * np.arange(12)
+    offsets -= offsets[9]
+    return offsets
+
+
+def pitch_cents(line: str) -> float:
+    """`701.955` is cents, `3/2` and `2` are ratios. Raises ValueError."""
+    word = re.split(r"[\s!]", line)[0]
+    if "." in word:
+        return float(word)
+    return cents_between(1.0, float(Fraction(word)))

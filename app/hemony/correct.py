@@ -1,0 +1,249 @@
+"""`hemony correct`: hear the melody of a recording of bells, find every wrong note, put it right.
+
+hemony correct BUNDLE IN.wav                     the notes as a table: what was meant, and how many cents off it is
+  --out TUNED.wav        the recording with its wrong notes moved to where they belong (.flac and .ogg too)
+  --midi M.mid           what was meant, as a MIDI file        --notes N.jsonl   the notes, a row each
+  --plot P.png           the notes over the spectrogram, as they are and as they are meant
+  --page P.html          all of it on one page, with both recordings to listen to
+  --tolerance-cents C    notes that are less than this off stay as they are (5)
+  --a4 HZ                tune the whole recording to this A4; otherwise its own tuning is kept
+  --temperament F.scl    what is in tune: twelve notes from C on in Scala's format; equal temperament unless given
+  --format table|json|jsonl|csv
+hemony correct BUNDLE --stream --rate HZ --channels N --encoding s16le|s24le|s32le|f32le|u8    raw sound from stdin
+
+A stream gives JSON lines: {"event": "strike", ...} a tenth of a second after each strike, and {"event": "note", ...} when it is decided what it
+was meant to be, after the next note or a second and a half.
+
+A row: onset_s, note, intended_midi, deviation_cents (positive is sharp, beside the recording's own tuning), confidence, level_db, moved_cents.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hemony.errors import EXIT_FINE, UsageError
+
+if TYPE_CHECKING:
+    from hemony.bells.notes import Notes, Values
+    from hemony.bells.synth import BellKind
+    from hemony.media.audio import Recording
+    from hemony.melody_bundle import MelodyBundle
+
+MARK = "corrected by hemony"  # in the comment of what is written
+AGAIN = 2.0  # times the tolerance a note has to be off to be moved once more: what was near it is not to go back and forth
+FORMATS = ("table", "json", "jsonl", "csv")
+
+
+def main(arguments: list[str]) -> int:
+    """The verb."""
+    options = parse(arguments)
+    check_outputs(options)
+    from hemony import melody_bundle, output
+    from hemony.bells.temperament import EQUAL, read_scala
+    from hemony.hardware import log, one_blas_thread
+
+    temperament = read_scala(Path(options.temperament)) if options.temperament else EQUAL
+    bundle = melody_bundle.load(Path(options.bundle))
+    if options.stream:
+        return stream(bundle, options)
+    from hemony.media.audio import read_recording
+
+    recording = read_recording(Path(options.recording))
+    waves, rate_hz = recording.waves, recording.sample_rate_hz
+    notes, kind = heard(bundle, waves, rate_hz)
+    tolerance_cents = options.tolerance_cents
+    if MARK in recording.comment:
+        tolerance_cents *= AGAIN
+        log(f"{options.recording} was corrected before: only notes more than {tolerance_cents:g} cents off are moved again")
+    off, moves = corrections(notes, temperament, tolerance_cents, options.a4)
+    say(notes, kind, moves, options)
+    tuned = waves
+    if options.out or options.page:
+        from hemony.bells.retune import retune
+
+        with one_blas_thread():
+            tuned = retune(waves, rate_hz, notes.onset_s, notes.strike_hz, moves, kind)
+    write(options, recording, tuned, notes, off, moves)
+    rows = rows_of(notes, off, moves)
+    if options.format == "table":
+        print(table(rows))
+    else:
+        output.print_rows(rows, options.format)
+    return EXIT_FINE
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("hemony correct", usage=__doc__, add_help=False, allow_abbrev=False)
+    parser.error = refuse  # type: ignore[method-assign,assignment]
+    parser.add_argument("bundle")
+    parser.add_argument("recording", nargs="?")
+    for name in ("out", "midi", "notes", "plot", "page", "temperament"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--tolerance-cents", type=float, default=5.0)
+    parser.add_argument("--a4", type=float)
+    parser.add_argument("--format", default="table", choices=FORMATS)
+    parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--rate", type=int)
+    parser.add_argument("--channels", type=int)
+    parser.add_argument("--encoding", choices=("s16le", "s24le", "s32le", "f32le", "u8"))
+    options = parser.parse_intermixed_args(arguments)
+    if not 0 <= options.tolerance_cents <= 100:
+        raise UsageError(f"--tolerance-cents {options.tolerance_cents:g} must be from 0 to 100")
+    if options.a4 is not None and not 220 <= options.a4 <= 880:
+        raise UsageError(f"--a4 {options.a4:g} must be from 220 to 880 Hz")
+    if options.stream == bool(options.recording):
+        raise UsageError(
+            "a stream takes no file" if options.stream else "name a recording; usage: hemony correct BUNDLE IN.wav --out TUNED.wav"
+        )
+    return options
+
+
+def refuse(message: str) -> None:
+    raise UsageError(f"{message}; usage: hemony correct BUNDLE IN.wav --out TUNED.wav")
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Raise UsageError, before the work, for what could not be written after it."""
+    from hemony.media.audio import check_writable
+    from hemony.media.files import check_folder
+
+    named = {name: Path(getattr(options, name)) for name in ("out", "midi", "notes", "plot", "page") if getattr(options, name)}
+    if options.stream:
+        if named:
+            raise UsageError(f"--{next(iter(named))} is for a recording that has an end; a stream prints its notes")
+        missing = [f"--{name}" for name in ("rate", "channels", "encoding") if getattr(options, name) is None]
+        if missing:
+            raise UsageError(f"--stream reads raw sound, which does not say what it is: give {', '.join(missing)}")
+        return
+    if "out" in named:
+        check_writable(named["out"])
+    for path in named.values():
+        check_folder(path)
+    places = [path.resolve() for path in (*named.values(), Path(options.recording))]
+    if len(set(places)) < len(places):
+        raise UsageError("two of the files named are the same one: what is read and all that is written need names of their own")
+
+
+def heard(bundle: "MelodyBundle", waves: Any, rate_hz: int) -> "tuple[Notes, BellKind]":
+    """The notes of a recording (samples, channels), and on which bells they are played."""
+    import soxr
+
+    from hemony.hearing import notes_of
+    from hemony.models.ear import SAMPLE_RATE_HZ
+
+    mono = waves.mean(axis=1)
+    if rate_hz != SAMPLE_RATE_HZ:
+        mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
+    return notes_of(bundle.network, np.ascontiguousarray(mono, dtype=np.float32), bundle.temperature)
+
+
+def corrections(notes: "Notes", temperament: "Values", tolerance_cents: float, a4_hz: float | None) -> "tuple[Values, Values]":
+    """How far each note is off beside the temperament (N,), and by how many cents it is to be moved (N,): 0 within the tolerance."""
+    from hemony.bells.grid import grid_cents, wrapped_cents
+    from hemony.bells.tuning import cents_between
+
+    sounding = notes.deviation_cents + notes.tuning_cents - temperament[notes.intended_midi % 12]
+    tuning_cents = notes.tuning_cents
+    if temperament.any():  # it was found beside equal temperament
+        tuning_cents += float(wrapped_cents(np.array(grid_cents(sounding / 100) - tuning_cents)))
+    off = sounding - tuning_cents
+    away = off if a4_hz is None else sounding - cents_between(notes.a4_hz, a4_hz)
+    return off, np.where(np.abs(away) > tolerance_cents, -away, 0.0)
+
+
+def say(notes: "Notes", kind: "BellKind", moves: "Values", options: argparse.Namespace) -> None:
+    """What was found, in a line."""
+    from hemony.bells.notes import FLAGGED_CENTS
+    from hemony.hardware import log
+
+    if not len(notes):
+        log(f"{options.recording}: no melody on bells is to be heard in it")
+        return
+    wrong = int((np.abs(notes.deviation_cents) > FLAGGED_CENTS).sum())
+    log(
+        f"{len(notes)} notes on {kind.value.replace('_', ' ')}s, {notes.tuning_cents:+.1f} cents from A4 = {notes.a4_hz:g} Hz; {wrong} are more than "
+        f"{FLAGGED_CENTS:g} cents off, {int((moves != 0).sum())} {'are moved' if options.out or options.page else 'would be moved'}"
+    )
+
+
+def write(options: argparse.Namespace, recording: "Recording", tuned: Any, notes: "Notes", off: "Values", moves: "Values") -> None:
+    """All files that are asked for, each whole or not at all."""
+    from hemony import durable, output
+
+    waves, rate_hz = recording.waves, recording.sample_rate_hz
+    if options.notes:
+        durable.write_text(Path(options.notes), "".join(output.as_json(row) + "\n" for row in truth_rows(notes, off)))
+    if options.midi:
+        from hemony.bells.midi import as_midi
+
+        durable.write_bytes(Path(options.midi), as_midi(notes))
+    if options.out:
+        from hemony.media.audio import write_audio
+
+        write_audio(Path(options.out), tuned, rate_hz, recording.floats, MARK)
+    if options.plot or options.page:
+        from hemony import melody_page
+
+        picture = melody_page.picture(waves.mean(axis=1), rate_hz, notes, off, moves)
+        if options.plot:
+            durable.write_bytes(Path(options.plot), picture)
+        if options.page:
+            rows = rows_of(notes, off, moves)
+            durable.write_text(
+                Path(options.page), melody_page.page(Path(options.recording).name, waves, tuned, rate_hz, picture, rows)
+            )
+
+
+def truth_rows(notes: "Notes", off: "Values") -> list[dict[str, Any]]:
+    """A row a note with the keys of a truth file."""
+    return [{**row, "deviation_cents": float(cents)} for row, cents in zip(notes.rows(), off, strict=True)]
+
+
+def rows_of(notes: "Notes", off: "Values", moves: "Values") -> list[dict[str, Any]]:
+    """A row a note, for people and programs."""
+    from hemony.bells.tuning import note_name
+
+    return [
+        {
+            "onset_s": round(row["onset_s"], 4),
+            "note": note_name(int(row["intended_midi"])),
+            "intended_midi": row["intended_midi"],
+            "deviation_cents": round(row["deviation_cents"], 2),
+            "confidence": round(row["confidence"], 4),
+            "level_db": round(row["level_db"], 2),
+            "moved_cents": round(float(move), 2) + 0.0,
+        }
+        for row, move in zip(truth_rows(notes, off), moves, strict=True)
+    ]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A line a note; what is moved stands out."""
+    lines = [f"{'onset s':>9} {'meant':>6} {'cents off':>10} {'confidence':>11} {'level dB':>9}  moved by"]
+    for row in rows:
+        moved = f"{row['moved_cents']:+8.1f}" if row["moved_cents"] else ""
+        lines.append(
+            f"{row['onset_s']:9.3f} {row['note']:>6} {row['deviation_cents']:+10.1f} {row['confidence']:11.2f} {row['level_db']:9.1f}  {moved}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def stream(bundle: "MelodyBundle", options: argparse.Namespace) -> int:
+    """Strikes and notes of raw sound on stdin, each as soon as it is known, as JSON lines."""
+    from hemony import output
+    from hemony.following import Follower
+    from hemony.media import live
+    from hemony.media.audio import as_float
+    from hemony.models.ear import SAMPLE_RATE_HZ
+
+    form = live.RawFormat(options.rate, options.channels, options.encoding)
+    follower = Follower(bundle)
+    for block in live.raw_blocks(sys.stdin.buffer, form, SAMPLE_RATE_HZ):
+        for row in follower.feed(as_float(block)):
+            print(output.as_json(row), flush=True)
+    for row in follower.finish():
+        print(output.as_json(row), flush=True)
+    return EXIT_FINE

@@ -1,0 +1,157 @@
+"""A melody on bells while it is being played: each strike as soon as it is heard, each note as soon as it is decided what it was meant to be.
+
+A strike is known about a tenth of a second after it was made; what it means when the next note has begun, or when none has for a while.
+Memory stays the same however long it goes on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hemony.bells.grid import grid_cents
+from hemony.bells.partials import measure
+from hemony.bells.tuning import hz_to_midi, midi_to_hz
+from hemony.hardware import one_blas_thread
+from hemony.hearing import APART_FRAMES, ONSET_PROBABILITY, pitch_probability
+from hemony.melody_bundle import MelodyBundle
+from hemony.models.ear import BANDS, EARLY, FRAME, HOP, KINDS, PITCHES, SAMPLE_RATE_HZ, VIEWS, heard_midi, loudness
+from hemony.models.sense import FURTHEST, LOOK_AHEAD
+
+KEPT_S = 6.0  # of the sound
+KEPT_NOTES = 80  # for the sense of melody
+COMPANY, BEFORE_S = 4, 0.3  # notes before those that are measured, and what is heard before them
+PAST_FRAMES = 140  # that the onset network hears at a time
+LOOK_FRAMES = 5  # after a frame, until it is known to be an onset
+WAIT_S = 1.5  # for another note, until the last one is decided without it
+NEEDED = max(start + length for start, length in VIEWS[:EARLY])  # samples after an onset, for its pitch
+SOFTEST = 1e-6  # power of a frame's loudest band, below which there is nothing
+
+
+@dataclass
+class Strike:
+    """A note that has been heard."""
+
+    onset: int  # samples from the beginning
+    midi: float  # with a fraction
+    probability: float
+
+
+class Follower:
+    """Feed it samples at SAMPLE_RATE_HZ; it yields a row for each strike and for each decision."""
+
+    def __init__(self, bundle: MelodyBundle) -> None:
+        self.network, self.temperature = bundle.network, bundle.temperature
+        self.wave = np.zeros(FRAME // 2, np.float32)  # from sample `first` on; before the beginning there is silence
+        self.first = -(FRAME // 2)
+        self.powers = torch.zeros(1, BANDS, 0)  # of the frames up to `frames`
+        self.frames = 0
+        self.loudest = SOFTEST
+        self.pending: list[int] = []  # onsets whose pitch is not known yet, in samples
+        self.last_onset = -(10**9)
+        self.kinds = torch.zeros(len(KINDS))
+        self.strikes: list[Strike] = []
+        self.decided = 0  # of self.strikes
+
+    def feed(self, samples: npt.NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+        self.wave = np.concatenate((self.wave, samples))
+        self.listen()
+        yield from self.pitches()
+        now = self.first + len(self.wave)
+        if self.strikes and now - self.strikes[-1].onset > WAIT_S * SAMPLE_RATE_HZ:
+            yield from self.decide(len(self.strikes))
+        spare = len(self.wave) - round(KEPT_S * SAMPLE_RATE_HZ)
+        if spare > 0:
+            self.wave, self.first = self.wave[spare:], self.first + spare
+
+    def finish(self) -> Iterator[dict[str, Any]]:
+        """What the end of the sound cuts off."""
+        yield from self.feed(np.zeros(NEEDED + LOOK_FRAMES * HOP, np.float32))
+        yield from self.decide(len(self.strikes))
+
+    def listen(self) -> None:
+        """Find the onsets among the frames that have become known."""
+        known = (self.first + len(self.wave) - FRAME // 2) // HOP + 1  # frames that lie whole in what was heard
+        if known <= self.frames:
+            return
+        start = self.frames * HOP - FRAME // 2 - self.first
+        wave = torch.from_numpy(self.wave[start : start + (known - self.frames - 1) * HOP + FRAME])[None]
+        with torch.inference_mode():
+            powers = torch.cat((self.powers, self.network.ear.onset.band_powers(wave)), dim=2)
+            self.loudest = max(self.loudest, float(powers.max()))
+            probability = self.network.ear.onset(*loudness(powers, torch.tensor(self.loudest)))[0].sigmoid().numpy()
+        begin = known - powers.shape[2]  # the number of the first frame of `powers`
+        for frame in range(max(self.frames - LOOK_FRAMES, begin + 1), known - LOOK_FRAMES):
+            place = frame - begin
+            peak = probability[place] >= max(ONSET_PROBABILITY, probability[place - 1], probability[place + 1])
+            if peak and frame * HOP - self.last_onset >= APART_FRAMES * HOP:
+                self.last_onset = frame * HOP
+                self.pending.append(frame * HOP)
+        self.powers, self.frames = powers[:, :, -PAST_FRAMES:], known
+
+    def pitches(self) -> Iterator[dict[str, Any]]:
+        """The pitch of the onsets after which enough has been heard, and what the note before each meant."""
+        while self.pending and self.pending[0] + NEEDED <= self.first + len(self.wave):
+            onset = torch.tensor([self.pending.pop(0)])
+            waves = torch.from_numpy(self.wave)[None]
+            with torch.inference_mode():
+                logits, kinds = self.network.ear.pitches(waves, torch.zeros(1, dtype=torch.int64), onset - self.first, early=True)
+            shares = logits.softmax(dim=1)
+            if shares[0, PITCHES] >= 0.5:
+                continue
+            self.kinds = self.kinds * 0.95 + kinds[0].log_softmax(dim=0)
+            self.strikes.append(Strike(int(onset), float(heard_midi(logits)), float(pitch_probability(shares))))
+            strike_hz = midi_to_hz(self.strikes[-1].midi)
+            yield {"event": "strike", "onset_s": round(int(onset) / SAMPLE_RATE_HZ, 4), "strike_hz": round(strike_hz, 3)}
+            yield from self.decide(len(self.strikes) - LOOK_AHEAD)
+            if len(self.strikes) > 2 * KEPT_NOTES:
+                spare = len(self.strikes) - KEPT_NOTES
+                self.strikes, self.decided = self.strikes[spare:], self.decided - spare
+
+    def decide(self, end: int) -> Iterator[dict[str, Any]]:
+        """Rows of the notes up to `end` that are not decided yet."""
+        if end <= self.decided:
+            return
+        level_db = self.refine()
+        heard = self.strikes[-KEPT_NOTES:]
+        midi = np.array([strike.midi for strike in heard])
+        tuning_cents = grid_cents(midi)
+        semitones = midi - tuning_cents / 100
+        onset_s = np.array([strike.onset for strike in heard]) / SAMPLE_RATE_HZ
+        step_s = np.append(np.diff(onset_s), 0.5)
+        logits = self.network.meant(
+            torch.from_numpy(semitones)[None].float(), torch.from_numpy(step_s)[None].float(), streaming=True
+        )[0]
+        shares = (logits.double() / self.temperature).softmax(dim=1).numpy()
+        before = len(self.strikes) - len(heard)
+        for place in range(self.decided - before, end - before):
+            intended = int(round(semitones[place]) + shares[place].argmax() - FURTHEST)
+            yield {
+                "event": "note",
+                "onset_s": round(float(onset_s[place]), 4),
+                "intended_midi": intended,
+                "deviation_cents": round(100 * float(semitones[place] - intended), 2),
+                "confidence": round(float(shares[place].max()) * heard[place].probability, 4),
+                "level_db": round(level_db.get(before + place, float("nan")), 2),
+                "tuning_cents": round(tuning_cents, 2),
+            }
+        self.decided = end
+
+    def refine(self) -> dict[int, float]:
+        """Measure the strikes that are not decided yet, with some before them that still ring; the levels of those measured, by place."""
+        heard = range(max(0, min(self.decided, len(self.strikes) - 1) - COMPANY), len(self.strikes))
+        places = [place for place in heard if self.strikes[place].onset >= max(self.first, 0)]
+        if not places:
+            return {}
+        start = max(self.strikes[places[0]].onset - round(BEFORE_S * SAMPLE_RATE_HZ), self.first, 0)
+        onset_s = np.array([self.strikes[place].onset - start for place in places]) / SAMPLE_RATE_HZ
+        rough_hz = midi_to_hz(np.array([self.strikes[place].midi for place in places]))
+        with one_blas_thread():
+            partials = measure(self.wave[start - self.first :], SAMPLE_RATE_HZ, onset_s, rough_hz, KINDS[int(self.kinds.argmax())])
+        for place, midi in zip(places, hz_to_midi(partials.strike_hz), strict=True):
+            if place >= self.decided:
+                self.strikes[place].midi = float(midi)
+        return dict(zip(places, partials.level_db.tolist(), strict=True))

@@ -1,0 +1,71 @@
+"""The bundle of what hears melodies on bells: the same files as any other, read by `correct` and `evaluate`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hemony import bundle
+from hemony.config import MelodyConfig
+from hemony.errors import InputError, UsageError
+from hemony.models.melody import MelodyNetwork, build
+from hemony.plain import plain, restored
+
+
+@dataclass
+class MelodyBundle:
+    """A network with all that is needed to use and to judge it."""
+
+    network: MelodyNetwork
+    model: MelodyConfig
+    temperature: float  # of what was meant
+    metrics: dict[str, Any]
+    data: dict[str, Any]  # the recorded data= config
+    config: dict[str, Any]  # all of it
+    training: dict[str, Any]  # seed, seconds, steps, machine
+    versions: dict[str, str]
+    history: list[dict[str, float]] = field(default_factory=list)
+    name: str = ""
+
+
+def save(melody: MelodyBundle, folder: Path, card: str) -> None:
+    """Write it; its parts replace earlier ones one by one, each whole, `bundle.json` last."""
+    facts = {
+        "task": bundle.MELODY_TASK,
+        "model": plain(melody.model),
+        "temperature": melody.temperature,
+        "metrics": melody.metrics,
+        "data": melody.data,
+        "config": melody.config,
+        "training": melody.training,
+        "versions": melody.versions,
+    }
+    bundle.write(folder, melody.network, facts, melody.history, card)
+
+
+def load(folder: Path) -> MelodyBundle:
+    """A bundle, its weights checked and on the CPU, ready to hear. Raises UsageError for one of another task."""
+    facts = bundle.read_facts(folder)
+    if facts["task"] != bundle.MELODY_TASK:
+        raise UsageError(f"{folder} does not hear melodies on bells; `hemony train experiment=bells` makes a bundle that does")
+    state = bundle.read_state(folder, facts)
+    try:
+        config = restored(MelodyConfig, facts["model"])
+        network = build(config)
+        network.load_state_dict(state, assign=True)
+        network.eval().requires_grad_(False)
+        return MelodyBundle(
+            network=network,
+            model=config,
+            temperature=facts["temperature"],
+            metrics=facts["metrics"],
+            data=facts["data"],
+            config=facts["config"],
+            training=facts["training"],
+            versions=facts["versions"],
+            name=str(folder),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(
+            f"{folder / bundle.FACTS} does not describe what hears melodies ({line}); train the bundle again"
+        ) from None

@@ -1,0 +1,31 @@
+"""The network that hears melodies on bells: an ear for strikes, and a sense of what was meant by them."""
+
+import torch
+from torch import Tensor, nn
+
+from hemony.config import MelodyConfig
+from hemony.models.ear import Ear
+from hemony.models.sense import MelodySense
+
+
+class MelodyNetwork(nn.Module):
+    """The two parts, which learn from different things and are used one after the other; see `hemony.hearing`."""
+
+    def __init__(self, ear: Ear, sense: MelodySense) -> None:
+        super().__init__()
+        self.ear = ear
+        self.sense = sense
+
+    def meant(self, semitones: Tensor, step_s: Tensor, streaming: bool = False) -> Tensor:
+        """Logits (B, N, answers) of what notes (B, N) were meant to be; see `MelodySense`."""
+        with torch.inference_mode():
+            logits: Tensor = self.sense(semitones, step_s, torch.ones_like(semitones, dtype=torch.bool), streaming)
+        return logits
+
+
+def build(config: MelodyConfig) -> MelodyNetwork:
+    """With fresh weights."""
+    return MelodyNetwork(
+        Ear(config.ear_width, config.dropout / 2),
+        MelodySense(config.sense_width, config.sense_layers, config.sense_heads, config.dropout),
+    )

@@ -1,0 +1,146 @@
+"""The ear: when bells are struck, at which pitch; and from its answers to notes."""
+
+import numpy as np
+import pytest
+import torch
+
+from hemony.config import MelodyConfig
+from hemony.datasets.bell_batches import BellBatches
+from hemony.datasets.bell_excerpts import excerpts
+from hemony.datasets.bell_melodies import Melodies
+from hemony.hearing import APART_FRAMES, peaks
+from hemony.models.ear import (
+    FRAME,
+    HOP,
+    KINDS,
+    LOWEST_MIDI,
+    PITCHES,
+    SAMPLE_RATE_HZ,
+    STEPS_A_SEMITONE,
+    Ear,
+    heard_midi,
+    loudness,
+    pitch_targets,
+    snapshots,
+)  # fmt: skip
+from hemony.models.melody import build
+from hemony.tasks.correction import ear_losses, quiet_moments
+
+
+@pytest.fixture(scope="module")
+def melodies() -> Melodies:
+    return Melodies(0)
+
+
+@pytest.fixture(scope="module")
+def ear() -> Ear:
+    torch.manual_seed(0)
+    return Ear(16, 0.0).eval()
+
+
+def test_a_strike_note_is_read_as_it_was_written() -> None:
+    midi = torch.tensor([55.0, 60.13, 72.87, 100.5, float("nan")], dtype=torch.float64)
+    shares = pitch_targets(midi)
+    assert torch.allclose(shares.sum(dim=1), torch.ones(5))
+    assert shares[4, PITCHES] == 1
+    assert heard_midi((shares[:4] + 1e-9).log()).numpy() == pytest.approx(midi[:4].numpy(), abs=1e-3)
+
+
+def test_a_bell_a_semitone_higher_looks_the_same_a_semitone_further_up(ear: Ear) -> None:
+    seconds = torch.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+
+    def places(midi: float) -> torch.Tensor:
+        hz = 440 * 2 ** ((midi - 69) / 12)
+        wave = sum(torch.sin(2 * torch.pi * hz * ratio * seconds) for ratio in (0.5, 1.0, 1.2, 2.0)) * (seconds > 0.3)
+        spectra = snapshots(wave[None], torch.zeros(1, dtype=torch.int64), torch.tensor([7200]), ear.pitch.hann, ear.pitch.filters)
+        return spectra[0, 4].topk(3).indices.sort().values
+
+    assert (places(84) - places(83)).tolist() == [STEPS_A_SEMITONE] * 3
+
+
+def test_the_onset_network_hears_no_more_than_is_promised(ear: Ear) -> None:
+    """What comes more than 4 frames and half a FRAME after a frame changes nothing of it: a stream does not wait longer."""
+    draw = torch.Generator().manual_seed(0)
+    wave = torch.randn(1, 3 * SAMPLE_RATE_HZ, generator=draw)
+    changed = wave.clone()
+    frame = 150
+    changed[:, (frame + 4) * HOP + FRAME // 2 :] = 0
+    with torch.inference_mode():
+        before, after = (ear.onset(*loudness(ear.onset.powers(some), torch.tensor(1.0)))[0] for some in (wave, changed))
+    assert torch.allclose(before[: frame + 1], after[: frame + 1], atol=1e-5)
+    assert not torch.allclose(before[frame + 20 :], after[frame + 20 :], atol=1e-3)
+
+
+def test_early_views_alone_count_in_a_stream(ear: Ear) -> None:
+    draw = torch.Generator().manual_seed(0)
+    wave = torch.randn(1, SAMPLE_RATE_HZ, generator=draw)
+    owner, onset = torch.zeros(1, dtype=torch.int64), torch.tensor([6000])
+    later = wave.clone()
+    later[:, 6000 + 96 + 2048 :] = 0
+    with torch.inference_mode():
+        assert torch.allclose(ear.pitches(wave, owner, onset, True)[0], ear.pitches(later, owner, onset, True)[0], atol=1e-5)
+        assert not torch.allclose(ear.pitches(wave, owner, onset)[0], ear.pitches(later, owner, onset)[0], atol=1e-5)
+
+
+def test_every_parameter_learns(melodies: Melodies) -> None:
+    network = build(MelodyConfig(ear_width=16, sense_width=16, sense_layers=1, sense_heads=2))
+    found = excerpts(melodies, 3, np.random.default_rng(1))
+    losses = ear_losses(network.ear, found, torch.Generator().manual_seed(0))
+    (losses.onset + losses.pitch + losses.kind).backward()  # type: ignore[no-untyped-call]
+    for name, parameter in network.ear.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_excerpts_hold_what_they_claim(melodies: Melodies) -> None:
+    found = excerpts(melodies, 12, np.random.default_rng(3))
+    assert found.waves.shape == (12, 8 * SAMPLE_RATE_HZ)
+    assert found.waves.abs().amax(dim=1).max() <= 1
+    assert torch.isfinite(found.waves).all()
+    assert (found.kind[found.owner] >= 0).all()
+    assert ((found.midi > LOWEST_MIDI) & (found.midi < LOWEST_MIDI + PITCHES / STEPS_A_SEMITONE)).all()
+    assert set(found.kind.tolist()) <= {-1, *range(len(KINDS))}
+    power = found.waves.square()
+    rises = [
+        float(power[owner, onset : onset + 1200].mean() / power[owner, max(0, onset - 1200) : onset].mean().clamp(min=1e-9))
+        for owner, onset in zip(found.owner.tolist(), found.onset.tolist(), strict=True)
+    ]
+    assert np.median(rises) > 1.2  # it is louder after a strike than before
+
+
+def test_quiet_moments_are_away_from_every_onset(melodies: Melodies) -> None:
+    found = excerpts(melodies, 6, np.random.default_rng(5))
+    owner, onset = quiet_moments(found, torch.Generator().manual_seed(0))
+    assert len(owner)
+    for place, moment in zip(owner.tolist(), onset.tolist(), strict=True):
+        apart = (found.onset[found.owner == place] - moment).abs()
+        assert not len(apart) or apart.min() >= 0.06 * SAMPLE_RATE_HZ
+
+
+def test_a_batch_follows_from_seed_and_step_alone() -> None:
+    whole = BellBatches(2, 1, seed=3, workers=0)
+    first = [next(iter(whole)) for _ in range(1)]
+    two = iter(BellBatches(2, 1, seed=3, workers=0))
+    again, second = next(two), next(two)
+    resumed = BellBatches(2, 1, seed=3, workers=0)
+    resumed.load_state_dict({"step": 1})
+    continued = next(iter(resumed))
+    assert torch.equal(first[0][0].waves, again[0].waves)
+    assert continued[2] == second[2] == 1
+    assert torch.equal(continued[0].waves, second[0].waves)
+    assert torch.equal(continued[1].semitones, second[1].semitones)
+    assert len(whole) == 50
+
+
+def test_peaks_are_apart_and_lie_between_frames() -> None:
+    probability = np.zeros(60)
+    probability[10:13] = 0.6, 0.9, 0.7  # a peak a little after frame 11
+    probability[14] = 0.8  # too near to be another
+    probability[30] = 0.7
+    probability[45] = 0.4  # not enough
+    found = peaks(probability)
+    assert len(found) == 2
+    assert 11 * HOP < found[0] < 11.5 * HOP
+    assert found[1] == 30 * HOP
+    assert APART_FRAMES * HOP < 0.15 * SAMPLE_RATE_HZ
+    assert len(peaks(np.zeros(0))) == 0
