@@ -8,7 +8,7 @@ from hemony.config import MelodyConfig
 from hemony.datasets.bell_batches import BellBatches
 from hemony.datasets.bell_excerpts import excerpts
 from hemony.datasets.bell_melodies import Melodies
-from hemony.hearing import APART_FRAMES, peaks
+from hemony.hearing import CANDIDATE, LEAST_SCORE, apart, peaks, strike_score
 from hemony.models.ear import (
     FRAME,
     HOP,
@@ -132,15 +132,30 @@ def test_a_batch_follows_from_seed_and_step_alone() -> None:
     assert len(whole) == 50
 
 
-def test_peaks_are_apart_and_lie_between_frames() -> None:
+def test_candidates_lie_between_frames() -> None:
     probability = np.zeros(60)
     probability[10:13] = 0.6, 0.9, 0.7  # a peak a little after frame 11
-    probability[14] = 0.8  # too near to be another
     probability[30] = 0.7
-    probability[45] = 0.4  # not enough
-    found = peaks(probability)
-    assert len(found) == 2
-    assert 11 * HOP < found[0] < 11.5 * HOP
-    assert found[1] == 30 * HOP
-    assert APART_FRAMES * HOP < 0.15 * SAMPLE_RATE_HZ
-    assert len(peaks(np.zeros(0))) == 0
+    probability[45] = CANDIDATE / 2
+    onset, found = peaks(probability)
+    assert len(onset) == 2
+    assert 11 * HOP < onset[0] < 11.5 * HOP
+    assert onset[1] == 30 * HOP
+    assert found.tolist() == [0.9, 0.7]
+    assert len(peaks(np.zeros(0))[0]) == 0
+
+
+def test_of_onsets_that_are_near_each_other_the_surest_is_kept() -> None:
+    onset = np.array([0, 1000, 2500, 9000, 12_000])
+    score = np.array([1.0, 3.0, 2.0, LEAST_SCORE - 1, 0.0])
+    assert apart(onset, score).tolist() == [1, 4]
+    assert apart(onset[:0], score[:0]).tolist() == []
+
+
+def test_what_has_a_pitch_is_a_strike() -> None:
+    pitch = torch.full((2, PITCHES + 1), -5.0)
+    pitch[0, 40], pitch[1, PITCHES] = 10.0, 10.0
+    score = strike_score(pitch, torch.tensor([0.5, 0.5]))
+    assert score[0] > 10
+    assert score[1] < -5
+    assert strike_score(pitch, torch.tensor([0.9, 0.1]))[0] > score[0]

@@ -16,16 +16,27 @@ from hemony.bells.grid import grid_cents
 from hemony.bells.partials import measure
 from hemony.bells.tuning import hz_to_midi, midi_to_hz
 from hemony.hardware import one_blas_thread
-from hemony.hearing import APART_FRAMES, ONSET_PROBABILITY, pitch_probability
+from hemony.hearing import APART_S, CANDIDATE, LEAST_SCORE, pitch_probability, strike_score
 from hemony.melody_bundle import MelodyBundle
-from hemony.models.ear import BANDS, EARLY, FRAME, HOP, KINDS, PITCHES, SAMPLE_RATE_HZ, VIEWS, heard_midi, loudness
+from hemony.models.ear import (
+    BANDS,
+    EARLY,
+    FRAME,
+    HOP,
+    KINDS,
+    LULL,
+    MAP_FRAMES,
+    PAST_FRAMES,
+    SAMPLE_RATE_HZ,
+    VIEWS,
+    heard_midi,
+    loudness,
+)
 from hemony.models.sense import FURTHEST, LOOK_AHEAD
 
 KEPT_S = 6.0  # of the sound
 KEPT_NOTES = 80  # for the sense of melody
 COMPANY, BEFORE_S = 4, 0.3  # notes before those that are measured, and what is heard before them
-PAST_FRAMES = 140  # that the onset network hears at a time
-LOOK_FRAMES = 5  # after a frame, until it is known to be an onset
 WAIT_S = 1.5  # for another note, until the last one is decided without it
 NEEDED = max(start + length for start, length in VIEWS[:EARLY])  # samples after an onset, for its pitch
 SOFTEST = 1e-6  # power of a frame's loudest band, below which there is nothing
@@ -49,9 +60,11 @@ class Follower:
         self.first = -(FRAME // 2)
         self.powers = torch.zeros(1, BANDS, 0)  # of the frames up to `frames`
         self.frames = 0
+        self.beginnings = torch.zeros(1, self.network.ear.onset.enter.in_channels, 0)  # of the frames up to `ready`
+        self.ready = 0
+        self.searched = 0  # frames that are known to be an onset or none
         self.loudest = SOFTEST
-        self.pending: list[int] = []  # onsets whose pitch is not known yet, in samples
-        self.last_onset = -(10**9)
+        self.pending: list[tuple[int, float]] = []  # samples at which a note may have begun, and how probably
         self.kinds = torch.zeros(len(KINDS))
         self.strikes: list[Strike] = []
         self.decided = 0  # of self.strikes
@@ -69,43 +82,55 @@ class Follower:
 
     def finish(self) -> Iterator[dict[str, Any]]:
         """What the end of the sound cuts off."""
-        yield from self.feed(np.zeros(NEEDED + LOOK_FRAMES * HOP, np.float32))
+        yield from self.feed(np.zeros(NEEDED + FRAME, np.float32))
         yield from self.decide(len(self.strikes))
 
     def listen(self) -> None:
-        """Find the onsets among the frames that have become known."""
+        """Find where notes may begin among the frames that have become known."""
         known = (self.first + len(self.wave) - FRAME // 2) // HOP + 1  # frames that lie whole in what was heard
-        if known <= self.frames:
+        fresh = known - self.frames
+        if fresh <= 0:
             return
         start = self.frames * HOP - FRAME // 2 - self.first
-        wave = torch.from_numpy(self.wave[start : start + (known - self.frames - 1) * HOP + FRAME])[None]
+        wave = torch.from_numpy(self.wave[start : start + (fresh - 1) * HOP + FRAME])[None]
+        onset = self.network.ear.onset
         with torch.inference_mode():
-            powers = torch.cat((self.powers, self.network.ear.onset.band_powers(wave)), dim=2)
-            self.loudest = max(self.loudest, float(powers.max()))
-            probability = self.network.ear.onset(*loudness(powers, torch.tensor(self.loudest)))[0].sigmoid().numpy()
-        begin = known - powers.shape[2]  # the number of the first frame of `powers`
-        for frame in range(max(self.frames - LOOK_FRAMES, begin + 1), known - LOOK_FRAMES):
-            place = frame - begin
-            peak = probability[place] >= max(ONSET_PROBABILITY, probability[place - 1], probability[place + 1])
-            if peak and frame * HOP - self.last_onset >= APART_FRAMES * HOP:
-                self.last_onset = frame * HOP
-                self.pending.append(frame * HOP)
-        self.powers, self.frames = powers[:, :, -PAST_FRAMES:], known
+            self.powers = torch.cat((self.powers, onset.band_powers(wave)), dim=2)
+            self.loudest = max(self.loudest, float(self.powers.max()))
+            begin, ready = known - self.powers.shape[2], max(0, known - MAP_FRAMES)
+            fresh_beginnings = onset.beginnings(*loudness(self.powers, torch.tensor(self.loudest)))[
+                :, :, self.ready - begin : ready - begin
+            ]
+            self.beginnings = torch.cat((self.beginnings, fresh_beginnings), dim=2)[:, :, -2 * PAST_FRAMES :]
+            self.powers = self.powers[:, :, -(MAP_FRAMES + MAP_FRAMES + LULL[1]) :]
+            self.frames, self.ready = known, ready
+            if ready - 2 <= self.searched:
+                return
+            probability = onset.decide(self.beginnings)[0].sigmoid().numpy()
+        begin = ready - len(probability)
+        for frame in range(max(self.searched, 1), ready - 2):
+            before, here, after = probability[frame - 1 - begin : frame + 2 - begin]
+            if here >= max(CANDIDATE, before, after):
+                self.pending.append((frame * HOP, float(here)))
+        self.searched = ready - 2
 
     def pitches(self) -> Iterator[dict[str, Any]]:
         """The pitch of the onsets after which enough has been heard, and what the note before each meant."""
-        while self.pending and self.pending[0] + NEEDED <= self.first + len(self.wave):
-            onset = torch.tensor([self.pending.pop(0)])
-            waves = torch.from_numpy(self.wave)[None]
+        while self.pending and self.pending[0][0] + NEEDED <= self.first + len(self.wave):
+            onset, probability = self.pending.pop(0)
+            if self.strikes and onset - self.strikes[-1].onset < APART_S * SAMPLE_RATE_HZ:
+                continue
+            where = torch.tensor([onset - self.first])
             with torch.inference_mode():
-                logits, kinds = self.network.ear.pitches(waves, torch.zeros(1, dtype=torch.int64), onset - self.first, early=True)
-            shares = logits.softmax(dim=1)
-            if shares[0, PITCHES] >= 0.5:
+                logits, kinds = self.network.ear.pitches(
+                    torch.from_numpy(self.wave)[None], torch.zeros_like(where), where, early=True
+                )
+            if float(strike_score(logits, torch.tensor([probability]))) < LEAST_SCORE:
                 continue
             self.kinds = self.kinds * 0.95 + kinds[0].log_softmax(dim=0)
-            self.strikes.append(Strike(int(onset), float(heard_midi(logits)), float(pitch_probability(shares))))
+            self.strikes.append(Strike(onset, float(heard_midi(logits)), float(pitch_probability(logits))))
             strike_hz = midi_to_hz(self.strikes[-1].midi)
-            yield {"event": "strike", "onset_s": round(int(onset) / SAMPLE_RATE_HZ, 4), "strike_hz": round(strike_hz, 3)}
+            yield {"event": "strike", "onset_s": round(onset / SAMPLE_RATE_HZ, 4), "strike_hz": round(strike_hz, 3)}
             yield from self.decide(len(self.strikes) - LOOK_AHEAD)
             if len(self.strikes) > 2 * KEPT_NOTES:
                 spare = len(self.strikes) - KEPT_NOTES

@@ -17,8 +17,9 @@ from hemony.models.ear import HOP, KINDS, PITCHES, SAMPLE_RATE_HZ, Ear, heard_mi
 from hemony.models.melody import MelodyNetwork
 from hemony.models.sense import FURTHEST
 
-ONSET_PROBABILITY = 0.5
-APART_FRAMES = 6  # least, from one onset to the next
+CANDIDATE = 0.02  # probability of an onset from which it is worth asking for its pitch
+APART_S = 0.08  # least, from one onset to the next
+ONSET_SHARE, LEAST_SCORE = 0.5, -2.0  # of what counts as a strike; chosen by composed tunes
 AT_ONCE_S = 60.0  # of a recording that the ear hears in one piece
 AROUND_S = 1.0  # that it hears beyond
 NOTES_AT_ONCE = 64
@@ -67,39 +68,67 @@ def named(network: MelodyNetwork, strikes: Strikes, midi: Values, level_db: Valu
 
 
 def strikes_of(ear: Ear, wave: Waves) -> Strikes:
-    """When bells are struck in a mono recording, and how high."""
-    onset = onsets_of(ear, wave)
-    waves = torch.from_numpy(wave)[None]
-    logits, kinds = [], []
-    with torch.inference_mode():
-        for some in torch.split(torch.from_numpy(onset), NOTES_AT_ONCE):
-            pitch, kind = ear.pitches(waves, torch.zeros_like(some), some)
-            logits.append(pitch)
-            kinds.append(kind.log_softmax(dim=1))
-    pitch = torch.cat(logits) if logits else torch.zeros(0, PITCHES + 1)
-    shares = pitch.softmax(dim=1)
-    there = (shares[:, PITCHES] < 0.5).numpy()
-    chosen = torch.cat(kinds)[torch.from_numpy(there)].sum(dim=0).argmax() if there.any() else 0
+    """When bells are struck in a mono recording, and how high.
+
+    Wherever a note might begin the ear is asked which one; what it says to that decides whether there is one.
+    """
+    onset, probability = candidates_of(ear, wave)
+    pitch, kinds = pitches_at(ear, wave, onset)
+    score = strike_score(pitch, torch.from_numpy(probability)).numpy()
+    kept = apart(onset, score)
+    kind = kinds[torch.from_numpy(kept)].sum(dim=0).argmax() if len(kept) else 0
+    heard = pitch[torch.from_numpy(kept)]
     return Strikes(
-        onset_s=onset[there] / SAMPLE_RATE_HZ,
-        midi=heard_midi(pitch).double().numpy()[there],
-        probability=pitch_probability(shares).double().numpy()[there],
-        kind=KINDS[int(chosen)],
+        onset_s=onset[kept] / SAMPLE_RATE_HZ,
+        midi=heard_midi(heard).double().numpy(),
+        probability=pitch_probability(heard).double().numpy(),
+        kind=KINDS[int(kind)],
     )
 
 
-def pitch_probability(shares: Tensor) -> Tensor:
-    """(N,): of the places within a quarter of a semitone or so of the most probable one."""
-    best = shares[:, :PITCHES].argmax(dim=1, keepdim=True)
+def pitches_at(ear: Ear, wave: Waves, onset: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Logits (N, PITCHES + 1) of the strike note that begins at each of some samples (N,), and of the kind of bell (N, kinds)."""
+    waves = torch.from_numpy(wave)[None]
+    logits, kinds = [torch.zeros(0, PITCHES + 1)], [torch.zeros(0, len(KINDS))]
+    with torch.inference_mode():
+        for first in range(0, len(onset), NOTES_AT_ONCE):
+            some = torch.from_numpy(onset[first : first + NOTES_AT_ONCE])
+            pitch, kind = ear.pitches(waves, torch.zeros_like(some), some)
+            logits.append(pitch)
+            kinds.append(kind.log_softmax(dim=1))
+    return torch.cat(logits), torch.cat(kinds)
+
+
+def strike_score(pitch: Tensor, onset_probability: Tensor) -> Tensor:
+    """How surely a note begins (N,), from what both networks say: log odds that it has a pitch, and a share of those of its onset."""
+    has_pitch = pitch[:, :PITCHES].logsumexp(dim=1) - pitch[:, PITCHES]
+    return has_pitch.double() + ONSET_SHARE * onset_probability.double().logit(eps=1e-6)
+
+
+def apart(onset: npt.NDArray[np.int64], score: Values) -> npt.NDArray[np.int64]:
+    """Places of those onsets (N,) that score enough and more than all others within APART_S, in order of time."""
+    kept: list[int] = []
+    for place in np.argsort(-score, kind="stable"):
+        if score[place] < LEAST_SCORE:
+            break
+        if all(abs(onset[place] - onset[other]) >= APART_S * SAMPLE_RATE_HZ for other in kept):
+            kept.append(int(place))
+    return np.array(sorted(kept), dtype=np.int64)
+
+
+def pitch_probability(pitch: Tensor) -> Tensor:
+    """(N,): of the places within half a semitone of the most probable one, where there is a note."""
+    shares = pitch[:, :PITCHES].softmax(dim=1)
+    best = shares.argmax(dim=1, keepdim=True)
     near = (best + torch.arange(-2, 3)).clamp(0, PITCHES - 1)
     inside: Tensor = shares.gather(1, near).sum(dim=1).clamp(max=1)
     return inside
 
 
-def onsets_of(ear: Ear, wave: Waves) -> npt.NDArray[np.int64]:
-    """Samples at which notes begin, in order."""
+def candidates_of(ear: Ear, wave: Waves) -> tuple[npt.NDArray[np.int64], Values]:
+    """Samples (N,) at which notes may begin, in order, and how probable the first network finds each."""
     if not len(wave):
-        return np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), np.zeros(0)
     around, piece = round(AROUND_S * SAMPLE_RATE_HZ / HOP), round(AT_ONCE_S * SAMPLE_RATE_HZ / HOP)
     powers = []
     with torch.inference_mode():
@@ -112,20 +141,13 @@ def onsets_of(ear: Ear, wave: Waves) -> npt.NDArray[np.int64]:
     return peaks(probability)
 
 
-def peaks(probability: Values) -> npt.NDArray[np.int64]:
-    """Samples of the highest frames (frames,) above the threshold, APART_FRAMES apart, between frames by a parabola."""
-    found: list[int] = []
-    for frame in np.flatnonzero(probability >= ONSET_PROBABILITY):
-        if found and frame - found[-1] < APART_FRAMES:
-            if probability[frame] > probability[found[-1]]:
-                found[-1] = int(frame)
-        else:
-            found.append(int(frame))
-    frames = np.array(found, dtype=np.int64)
-    if not len(frames):
-        return frames
-    before, here, after = (probability[np.clip(frames + step, 0, len(probability) - 1)] for step in (-1, 0, 1))
+def peaks(probability: Values) -> tuple[npt.NDArray[np.int64], Values]:
+    """Samples (N,) of the frames that are more probable than the threshold and their neighbours, between frames by a parabola."""
+    padded = np.pad(probability, 1)
+    before, here, after = padded[:-2], padded[1:-1], padded[2:]
+    frames = np.flatnonzero((here >= CANDIDATE) & (here > before) & (here >= after))
+    before, here, after = before[frames], here[frames], after[frames]
     curve = before - 2 * here + after
     part = np.where(curve < 0, 0.5 * (before - after) / np.where(curve < 0, curve, -1.0), 0.0)
-    samples: npt.NDArray[np.int64] = np.round((frames + np.clip(part, -0.5, 0.5)) * HOP).astype(np.int64)
-    return samples
+    samples: npt.NDArray[np.int64] = np.maximum(np.round((frames + np.clip(part, -0.5, 0.5)) * HOP), 0).astype(np.int64)
+    return samples, here

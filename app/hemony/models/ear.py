@@ -22,6 +22,9 @@ LOOKS = ((512, 48), (FRAME, 192))  # window in samples and bands from LOWEST_HZ 
 BANDS = sum(bands for _, bands in LOOKS)
 RISES = (2, 5)  # frames over which a rise is told, in each look
 LULL = (5, 17)  # frames before one, whose loudest it has to exceed to be news
+MAP_FRAMES = 3  # that the convolutions along frequency and time reach to either side
+DOUBLINGS = 6  # of the distance over which the convolutions along time look back
+PAST_FRAMES = 1 + 2 * (2**DOUBLINGS - 1)  # that they reach
 MAPS, GROUP = 8, 16  # of the convolutions along frequency and time, and bands of which they keep the strongest and the mean
 LOWEST_HZ, HIGHEST_HZ = 60.0, 11_500.0
 FLOOR = 1e-8  # power beside the loudest of the recording
@@ -102,7 +105,7 @@ class OnsetNetwork(nn.Module):
         self.begin = nn.Conv2d(3, MAPS, (3, 3), padding=1)
         self.go_on = nn.Conv2d(MAPS, MAPS, (3, 5), padding=(1, 2))
         self.enter = nn.Conv1d(2 * strikes + 2 * MAPS * (partials // GROUP), width, 3, padding=1)
-        self.past = nn.ModuleList(PastConvolution(width, 2**power) for power in range(6))
+        self.past = nn.ModuleList(PastConvolution(width, 2**power) for power in range(DOUBLINGS))
         self.head = nn.Conv1d(width, 1, 1)
 
     def powers(self, waves: Tensor) -> Tensor:
@@ -122,11 +125,19 @@ class OnsetNetwork(nn.Module):
         return torch.cat(heard, dim=1)
 
     def forward(self, strikes: Tensor, partials: Tensor) -> Tensor:
+        return self.decide(self.beginnings(strikes, partials))
+
+    def beginnings(self, strikes: Tensor, partials: Tensor) -> Tensor:
+        """What begins in each frame (B, features, frames), by what lies up to MAP_FRAMES frames around it."""
         maps = partials.contiguous(memory_format=torch.channels_last)
         maps = functional.gelu(self.go_on(functional.gelu(self.begin(maps))))
         grouped = maps.reshape(len(maps), MAPS, -1, GROUP, maps.shape[3])  # (B, MAPS, groups, GROUP, frames)
         found = torch.cat((grouped.amax(dim=3), grouped.mean(dim=3)), dim=1).flatten(1, 2)
-        hidden = functional.gelu(self.enter(torch.cat((found, strikes), dim=1)))
+        return torch.cat((found, strikes), dim=1)
+
+    def decide(self, beginnings: Tensor) -> Tensor:
+        """Logits (B, frames), by the frame after each and PAST_FRAMES before it."""
+        hidden = functional.gelu(self.enter(beginnings))
         for layer in self.past:
             hidden = hidden + functional.gelu(layer(hidden))
         logits: Tensor = self.head(hidden)[:, 0].float()
@@ -156,13 +167,18 @@ def loudness(power: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Te
     level = (power / reference + FLOOR).log10()
     strikes, partials = torch.split(level, [bands for _, bands in LOOKS], dim=1)
     rises = [
-        (part - functional.pad(part[:, :, :-frames], (frames, 0), mode="replicate")).clamp(-2, 2)
-        for part, frames in zip((strikes, partials), RISES, strict=True)
+        (part - part[:, :, earlier(part, frames)]).clamp(-2, 2) for part, frames in zip((strikes, partials), RISES, strict=True)
     ]
     latest, earliest = LULL
-    lull = functional.max_pool1d(functional.pad(partials, (earliest, 0), mode="replicate"), earliest - latest + 1, 1)
-    news = (partials - lull[:, :, : partials.shape[2]]).clamp(-2, 2)
+    before = torch.cat((partials[:, :, :1].expand(-1, -1, earliest), partials), dim=2)
+    lull = functional.max_pool1d(before, earliest - latest + 1, 1)[:, :, : partials.shape[2]]
+    news = (partials - lull).clamp(-2, 2)
     return torch.cat((strikes / 4 + 1, rises[0]), dim=1), torch.stack((partials / 4 + 1, rises[1], news), dim=1)
+
+
+def earlier(level: Tensor, frames: int) -> Tensor:
+    """Places of the frames of a level (..., T) so many frames before each, the first one where there is none."""
+    return (torch.arange(level.shape[-1], device=level.device) - frames).clamp(min=0)
 
 
 def wide_triangles(bins_hz: Tensor, edges_hz: Tensor) -> Tensor:
