@@ -18,10 +18,13 @@ from hemony.models.melody import MelodyNetwork
 from hemony.models.sense import FURTHEST
 
 CANDIDATE = 0.02  # probability of an onset from which it is worth asking for its pitch
-APART_S = 0.08  # least, from one onset to the next
-ONSET_SHARE, LEAST_SCORE = 0.5, -2.0  # of what counts as a strike; chosen by composed tunes
+APART_S = 0.1  # least, from one onset to the next
+ONSET_SHARE, LEAST_SCORE = 2.0, -3.0  # of what counts as a strike; chosen by composed tunes
 AT_ONCE_S = 60.0  # of a recording that the ear hears in one piece
 AROUND_S = 1.0  # that it hears beyond
+MELODY_PROBABILITY = (
+    0.7  # of the pitch of half of the notes; of speech, drums and noise it is about a half, of noisy bells above 0.9
+)
 NOTES_AT_ONCE = 64
 
 Waves = npt.NDArray[np.float32]
@@ -76,6 +79,8 @@ def strikes_of(ear: Ear, wave: Waves) -> Strikes:
     pitch, kinds = pitches_at(ear, wave, onset)
     score = strike_score(pitch, torch.from_numpy(probability)).numpy()
     kept = apart(onset, score)
+    if len(kept) and float(pitch_probability(pitch[torch.from_numpy(kept)]).median()) < MELODY_PROBABILITY:
+        kept = kept[:0]  # it might be anything: these are no bells
     kind = kinds[torch.from_numpy(kept)].sum(dim=0).argmax() if len(kept) else 0
     heard = pitch[torch.from_numpy(kept)]
     return Strikes(
