@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hemony import bundle
+from hemony import bundle, melody_bundle
+from hemony.errors import UsageError
 from tests.conftest import DATA, hemony, needs
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -20,6 +21,20 @@ def test_a_committed_bundle_is_small_whole_and_has_a_card_of_its_figures(name: s
     card = (folder / "README.md").read_text()
     assert f"{loaded.metrics['accuracy']:.4f}" in card
     assert f"hemony train experiment={name}" in card
+
+
+def test_the_committed_bundle_that_hears_melodies_is_small_whole_and_has_a_card_of_its_figures() -> None:
+    folder = CHECKPOINTS / "bells"
+    assert sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) < MOST_BYTES
+    loaded = melody_bundle.load(folder)
+    card = (folder / "README.md").read_text()
+    for condition in ("clean", "hard", "harmonised"):
+        assert f"{loaded.metrics[f'{condition}_intended_clear']:.4f}" in card
+    assert "hemony train experiment=bells" in card
+    with pytest.raises(UsageError, match="hemony correct"):
+        bundle.load(folder)
+    with pytest.raises(UsageError, match="experiment=bells"):
+        melody_bundle.load(CHECKPOINTS / "fsdd")
 
 
 @needs("fsdd")

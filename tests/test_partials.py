@@ -136,6 +136,15 @@ def test_short_notes_in_a_noisy_room(kind: BellKind) -> None:
     assert np.quantile(off, 0.9) <= 3
 
 
+@pytest.mark.parametrize("kind", list(BellKind))
+def test_the_end_of_the_recording_is_not_taken_for_the_end_of_the_bell(kind: BellKind) -> None:
+    """A stream always ends now, while bells ring."""
+    modes = single(kind, 84.0)
+    wave = rung(modes, [0.3], 0.45)
+    found = partials.measure(wave, RATE_HZ, np.array([0.3]), shifted(modes.strike_hz.numpy(), 20.0), kind)
+    assert abs(float(cents_between(modes.strike_hz.numpy(), found.strike_hz)[0])) < 0.3
+
+
 def test_no_notes() -> None:
     found = partials.measure(np.zeros(1000, dtype=np.float32), RATE_HZ, np.zeros(0), np.zeros(0), BellKind.carillon)
     assert found.frequency_hz.shape == (0, 12)

@@ -110,13 +110,9 @@ def check_live(options: argparse.Namespace) -> None:
         missing = [f"--{name}" for name, value in given.items() if value is None]
         if missing:
             raise UsageError(f"--stream reads raw sound, which does not say what it is: give {', '.join(missing)}")
-        from hemony.media.audio import LEAST_RATE_HZ, MOST_CHANNELS, MOST_RATE_HZ
+        from hemony.media.live import RawFormat
 
-        if not LEAST_RATE_HZ <= options.rate <= MOST_RATE_HZ or not 1 <= options.channels <= MOST_CHANNELS:
-            raise UsageError(
-                f"--rate {options.rate} --channels {options.channels}: from {LEAST_RATE_HZ:,} to {MOST_RATE_HZ:,} Hz and 1 to "
-                f"{MOST_CHANNELS} channels are read"
-            )
+        RawFormat(options.rate, options.channels, options.encoding)
     elif any(value is not None for value in given.values()):
         raise UsageError("--rate, --channels and --encoding describe a --stream; a file says of itself what it is")
     if live and (options.out or options.resume):

@@ -5,8 +5,8 @@ hemony correct BUNDLE IN.wav                     the notes as a table: what was 
   --midi M.mid           what was meant, as a MIDI file        --notes N.jsonl   the notes, a row each
   --plot P.png           the notes over the spectrogram, as they are and as they are meant
   --page P.html          all of it on one page, with both recordings to listen to
-  --tolerance-cents C    notes that are less than this off stay as they are (5)
-  --a4 HZ                tune the whole recording to this A4; otherwise its own tuning is kept
+  --tolerance-cents C    notes that are less than this off stay as they are (5; twice that in what was corrected before)
+  --a4 HZ                move every note to the tuning with this A4, by less than a semitone; otherwise the recording's own is kept
   --temperament F.scl    what is in tune: twelve notes from C on in Scala's format; equal temperament unless given
   --format table|json|jsonl|csv
 hemony correct BUNDLE --stream --rate HZ --channels N --encoding s16le|s24le|s32le|f32le|u8    raw sound from stdin
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from hemony.media.audio import Recording
     from hemony.melody_bundle import MelodyBundle
 
+TOLERANCE_CENTS = 5.0
 MARK = "corrected by hemony"  # in the comment of what is written
 AGAIN = 2.0  # times the tolerance a note has to be off to be moved once more: what was near it is not to go back and forth
+OUTPUTS, RAW = ("out", "midi", "notes", "plot", "page"), ("rate", "channels", "encoding")
 FORMATS = ("table", "json", "jsonl", "csv")
 
 
@@ -49,17 +51,19 @@ def main(arguments: list[str]) -> int:
     bundle = melody_bundle.load(Path(options.bundle))
     if options.stream:
         return stream(bundle, options)
-    from hemony.media.audio import read_recording
+    from hemony.media.audio import check_writable, read_recording
 
     recording = read_recording(Path(options.recording))
     waves, rate_hz = recording.waves, recording.sample_rate_hz
+    if options.out:
+        check_writable(Path(options.out), rate_hz, waves.shape[1])
     notes, kind = heard(bundle, waves, rate_hz)
-    tolerance_cents = options.tolerance_cents
-    if MARK in recording.comment:
+    tolerance_cents = TOLERANCE_CENTS if options.tolerance_cents is None else options.tolerance_cents
+    if MARK in recording.tags.get("comment", "") and options.tolerance_cents is None and options.a4 is None:
         tolerance_cents *= AGAIN
         log(f"{options.recording} was corrected before: only notes more than {tolerance_cents:g} cents off are moved again")
     off, moves = corrections(notes, temperament, tolerance_cents, options.a4)
-    say(notes, kind, moves, options)
+    say(notes, kind, off, moves, options)
     tuned = waves
     if options.out or options.page:
         from hemony.bells.retune import retune
@@ -68,7 +72,7 @@ def main(arguments: list[str]) -> int:
             tuned = retune(waves, rate_hz, notes.onset_s, notes.strike_hz, moves, kind)
     write(options, recording, tuned, notes, off, moves)
     rows = rows_of(notes, off, moves)
-    if options.format == "table":
+    if options.format in (None, "table"):
         print(table(rows))
     else:
         output.print_rows(rows, options.format)
@@ -80,17 +84,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.error = refuse  # type: ignore[method-assign,assignment]
     parser.add_argument("bundle")
     parser.add_argument("recording", nargs="?")
-    for name in ("out", "midi", "notes", "plot", "page", "temperament"):
+    for name in (*OUTPUTS, "temperament"):
         parser.add_argument(f"--{name}")
-    parser.add_argument("--tolerance-cents", type=float, default=5.0)
+    parser.add_argument("--tolerance-cents", type=float)
     parser.add_argument("--a4", type=float)
-    parser.add_argument("--format", default="table", choices=FORMATS)
+    parser.add_argument("--format", choices=FORMATS)
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--rate", type=int)
     parser.add_argument("--channels", type=int)
     parser.add_argument("--encoding", choices=("s16le", "s24le", "s32le", "f32le", "u8"))
     options = parser.parse_intermixed_args(arguments)
-    if not 0 <= options.tolerance_cents <= 100:
+    if options.tolerance_cents is not None and not 0 <= options.tolerance_cents <= 100:
         raise UsageError(f"--tolerance-cents {options.tolerance_cents:g} must be from 0 to 100")
     if options.a4 is not None and not 220 <= options.a4 <= 880:
         raise UsageError(f"--a4 {options.a4:g} must be from 220 to 880 Hz")
@@ -110,21 +114,37 @@ def check_outputs(options: argparse.Namespace) -> None:
     from hemony.media.audio import check_writable
     from hemony.media.files import check_folder
 
-    named = {name: Path(getattr(options, name)) for name in ("out", "midi", "notes", "plot", "page") if getattr(options, name)}
+    named = {name: Path(getattr(options, name)) for name in OUTPUTS if getattr(options, name)}
     if options.stream:
-        if named:
-            raise UsageError(f"--{next(iter(named))} is for a recording that has an end; a stream prints its notes")
-        missing = [f"--{name}" for name in ("rate", "channels", "encoding") if getattr(options, name) is None]
-        if missing:
-            raise UsageError(f"--stream reads raw sound, which does not say what it is: give {', '.join(missing)}")
+        check_stream(options)
         return
+    if any(getattr(options, name) is not None for name in RAW):
+        raise UsageError("--rate, --channels and --encoding describe a --stream; a file says of itself what it is")
     if "out" in named:
         check_writable(named["out"])
-    for path in named.values():
+    for name, path in named.items():
         check_folder(path)
-    places = [path.resolve() for path in (*named.values(), Path(options.recording))]
+        if path.is_dir():
+            raise UsageError(f"--{name} {path} is a folder; name a file")
+    read = [Path(given) for given in (options.recording, options.temperament) if given]
+    places = [path.resolve() for path in (*named.values(), *read)]
     if len(set(places)) < len(places):
         raise UsageError("two of the files named are the same one: what is read and all that is written need names of their own")
+
+
+def check_stream(options: argparse.Namespace) -> None:
+    """Raise UsageError for a stream that does not say what it is, and for what is asked of it that only a recording has."""
+    from hemony.media.live import RawFormat
+
+    for name in (*OUTPUTS, "a4", "tolerance_cents", "temperament", "format"):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for a recording that has an end; a stream prints its notes as JSON lines"
+            )
+    missing = [f"--{name}" for name in RAW if getattr(options, name) is None]
+    if missing:
+        raise UsageError(f"--stream reads raw sound, which does not say what it is: give {', '.join(missing)}")
+    RawFormat(options.rate, options.channels, options.encoding)
 
 
 def heard(bundle: "MelodyBundle", waves: Any, rate_hz: int) -> "tuple[Notes, BellKind]":
@@ -134,10 +154,16 @@ def heard(bundle: "MelodyBundle", waves: Any, rate_hz: int) -> "tuple[Notes, Bel
     from hemony.hearing import notes_of
     from hemony.models.ear import SAMPLE_RATE_HZ
 
-    mono = waves.mean(axis=1)
+    mono = mono_of(waves)
     if rate_hz != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
     return notes_of(bundle.network, np.ascontiguousarray(mono, dtype=np.float32), bundle.temperature)
+
+
+def mono_of(waves: Any) -> Any:
+    """The mean of the channels (samples, channels), each turned to the sign of the first, so that none cancels another."""
+    signs = np.where(waves.T @ waves[:, 0] < 0, -1.0, 1.0).astype(np.float32)
+    return (waves * signs).mean(axis=1)
 
 
 def corrections(notes: "Notes", temperament: "Values", tolerance_cents: float, a4_hz: float | None) -> "tuple[Values, Values]":
@@ -150,11 +176,12 @@ def corrections(notes: "Notes", temperament: "Values", tolerance_cents: float, a
     if temperament.any():  # it was found beside equal temperament
         tuning_cents += float(wrapped_cents(np.array(grid_cents(sounding / 100) - tuning_cents)))
     off = sounding - tuning_cents
-    away = off if a4_hz is None else sounding - cents_between(notes.a4_hz, a4_hz)
+    # a tuning is known but for whole semitones: the way to another is the nearer one, and transposes nothing
+    away = off if a4_hz is None else off + float(wrapped_cents(np.array(tuning_cents - cents_between(notes.a4_hz, a4_hz))))
     return off, np.where(np.abs(away) > tolerance_cents, -away, 0.0)
 
 
-def say(notes: "Notes", kind: "BellKind", moves: "Values", options: argparse.Namespace) -> None:
+def say(notes: "Notes", kind: "BellKind", off: "Values", moves: "Values", options: argparse.Namespace) -> None:
     """What was found, in a line."""
     from hemony.bells.notes import FLAGGED_CENTS
     from hemony.hardware import log
@@ -162,7 +189,7 @@ def say(notes: "Notes", kind: "BellKind", moves: "Values", options: argparse.Nam
     if not len(notes):
         log(f"{options.recording}: no melody on bells is to be heard in it")
         return
-    wrong = int((np.abs(notes.deviation_cents) > FLAGGED_CENTS).sum())
+    wrong = int((np.abs(off) > FLAGGED_CENTS).sum())
     log(
         f"{len(notes)} notes on {kind.value.replace('_', ' ')}s, {notes.tuning_cents:+.1f} cents from A4 = {notes.a4_hz:g} Hz; {wrong} are more than "
         f"{FLAGGED_CENTS:g} cents off, {int((moves != 0).sum())} {'are moved' if options.out or options.page else 'would be moved'}"
@@ -183,11 +210,14 @@ def write(options: argparse.Namespace, recording: "Recording", tuned: Any, notes
     if options.out:
         from hemony.media.audio import write_audio
 
-        write_audio(Path(options.out), tuned, rate_hz, recording.floats, MARK)
+        tags = recording.tags
+        if moves.any() and MARK not in tags.get("comment", ""):
+            tags = {**tags, "comment": f"{tags.get('comment', '')}; {MARK}".removeprefix("; ")}
+        write_audio(Path(options.out), tuned, rate_hz, recording.floats, tags)
     if options.plot or options.page:
         from hemony import melody_page
 
-        picture = melody_page.picture(waves.mean(axis=1), rate_hz, notes, off, moves)
+        picture = melody_page.picture(mono_of(waves), rate_hz, notes, off, moves)
         if options.plot:
             durable.write_bytes(Path(options.plot), picture)
         if options.page:

@@ -14,7 +14,7 @@ import torch
 
 from hemony.bells.grid import grid_cents
 from hemony.bells.partials import measure
-from hemony.bells.tuning import hz_to_midi, midi_to_hz
+from hemony.bells.tuning import hz_to_midi, midi_to_hz, note_name
 from hemony.hardware import one_blas_thread
 from hemony.hearing import APART_S, CANDIDATE, LEAST_SCORE, pitch_probability, strike_score
 from hemony.melody_bundle import MelodyBundle
@@ -34,6 +34,7 @@ from hemony.models.ear import (
 )
 from hemony.models.sense import FURTHEST, LOOK_AHEAD
 
+LARGEST = SAMPLE_RATE_HZ // 2  # samples that are taken at a time
 KEPT_S = 6.0  # of the sound
 KEPT_NOTES = 80  # for the sense of melody
 COMPANY, BEFORE_S = 4, 0.3  # notes before those that are measured, and what is heard before them
@@ -70,6 +71,10 @@ class Follower:
         self.decided = 0  # of self.strikes
 
     def feed(self, samples: npt.NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+        for start in range(0, len(samples), LARGEST):
+            yield from self.take(samples[start : start + LARGEST])
+
+    def take(self, samples: npt.NDArray[np.float32]) -> Iterator[dict[str, Any]]:
         self.wave = np.concatenate((self.wave, samples))
         self.listen()
         yield from self.pitches()
@@ -108,8 +113,9 @@ class Follower:
                 return
             probability = onset.decide(self.beginnings)[0].sigmoid().numpy()
         begin = ready - len(probability)
-        for frame in range(max(self.searched, 1), ready - 2):
-            before, here, after = probability[frame - 1 - begin : frame + 2 - begin]
+        for frame in range(self.searched, ready - 2):
+            here = probability[frame - begin]
+            before, after = (probability[frame + step - begin] if frame + step >= 0 else 0.0 for step in (-1, 1))
             if here >= max(CANDIDATE, before, after):
                 self.pending.append((frame * HOP, float(here)))
         self.searched = ready - 2
@@ -157,10 +163,11 @@ class Follower:
             yield {
                 "event": "note",
                 "onset_s": round(float(onset_s[place]), 4),
+                "note": note_name(intended),
                 "intended_midi": intended,
                 "deviation_cents": round(100 * float(semitones[place] - intended), 2),
                 "confidence": round(float(shares[place].max()) * heard[place].probability, 4),
-                "level_db": round(level_db.get(before + place, float("nan")), 2),
+                "level_db": round(level_db[before + place], 2) if before + place in level_db else None,
                 "tuning_cents": round(tuning_cents, 2),
             }
         self.decided = end

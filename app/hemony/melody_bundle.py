@@ -1,5 +1,6 @@
 """The bundle of what hears melodies on bells: the same files as any other, read by `correct` and `evaluate`."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,13 @@ def load(folder: Path) -> MelodyBundle:
         network = build(config)
         network.load_state_dict(state, assign=True)
         network.eval().requires_grad_(False)
+        temperature = float(facts["temperature"])
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature {temperature}")
         return MelodyBundle(
             network=network,
             model=config,
-            temperature=facts["temperature"],
+            temperature=temperature,
             metrics=facts["metrics"],
             data=facts["data"],
             config=facts["config"],

@@ -22,6 +22,7 @@ Indices = npt.NDArray[np.int64]
 MODES = 2  # of a partial at most
 STRUCK_S = (0.026, 0.032)  # before and after an onset, where a band says nothing: strike, error of the onset, length of the filter
 EDGE_S = 0.04  # of a band that its ends spoil
+LEAST_S = 0.06  # after an onset, that counts however soon the recording ends
 LEAD_S = 0.25  # of a band before the onset
 LOOSE = 0.5  # relative standard deviation of a decay about the usual one
 COMPANY = 6  # modes of other notes and partials that are fitted along with a partial's
@@ -55,6 +56,7 @@ class Bands:
     signal: Complex  # (N, P, T): wave = Re(signal * exp(2 pi i centre t)), t from the onset
     centre_hz: Values  # (N, P)
     time_s: Values  # (N, T) from the onset
+    end_s: Values  # (N,) of the recording, from the onset
     width: Width
 
 
@@ -80,7 +82,7 @@ def bands(wave: npt.NDArray[np.float32], rate_hz: int, onset_s: Values, frequenc
     centre_hz = middle * bin_hz
     time_s = start_s[:, None] + np.arange(width.samples) * size / rate_hz / width.samples
     signal *= np.exp(-2j * math.pi * centre_hz * start_s[:, None])[..., None]
-    return Bands(signal, centre_hz, time_s, width)
+    return Bands(signal, centre_hz, time_s, len(wave) / rate_hz - onset_s, width)
 
 
 def gain(offset: Complex, sigma_hz: float) -> Complex:
@@ -147,7 +149,8 @@ def task_of(heard: Heard, onset_s: Values, band: Bands, note: int, partials: Ind
     signal -= np.einsum("pk,pkt->pt", turned[rows, order][:, COMPANY:], modes[:, COMPANY:])
     company = np.zeros((len(partials), COMPANY, samples), dtype=np.complex128)
     company[:, : modes.shape[1]] = modes[:, :COMPANY]
-    weight = np.broadcast_to(weights(onset_s, note, time_s, until_s), signal.shape)
+    heard_s = min(until_s, max(float(band.end_s[note]) - EDGE_S, LEAST_S))  # the silence after the recording is none of the bell's
+    weight = np.broadcast_to(weights(onset_s, note, time_s, heard_s), signal.shape)
     return Task(signal, weight, np.broadcast_to(time_s, signal.shape), company, centre, band.width.sigma_hz)
 
 

@@ -1,5 +1,6 @@
 """Temperaments: how far each of the twelve pitch classes lies from equal temperament."""
 
+import math
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ from hemony.media.files import shown
 
 EQUAL = np.zeros(12)
 MOST_BYTES = 100_000
+FURTHEST_CENTS = 100.0  # of a note from equal temperament
 
 
 def read_scala(path: Path) -> Values:
@@ -30,16 +32,22 @@ def read_scala(path: Path) -> Values:
         count, pitches = int(lines[1].split()[0]), [pitch_cents(line) for line in lines[2:14]]
     except (IndexError, ValueError, ZeroDivisionError):
         raise InputError(f"{shown(path)} is no Scala file: a description, a count and a pitch a line are expected") from None
-    if count != 12 or len(pitches) != 12 or abs(pitches[-1] - 1200) > 1:
+    if count != 12 or len(pitches) != 12:
         raise InputError(f"{shown(path)}: a scale of twelve notes to the octave is expected, not {count}")
     offsets: Values = np.array([0.0, *pitches[:-1]]) - 100 * np.arange(12)
     offsets -= offsets[9]
+    if not abs(pitches[-1] - 1200) <= 1 or not np.abs(offsets).max() <= FURTHEST_CENTS:
+        raise InputError(
+            f"{shown(path)}: its notes must lie within {FURTHEST_CENTS:g} cents of equal temperament, and its last one an octave above the first"
+        )
     return offsets
 
 
 def pitch_cents(line: str) -> float:
     """`701.955` is cents, `3/2` and `2` are ratios. Raises ValueError."""
     word = re.split(r"[\s!]", line)[0]
-    if "." in word:
-        return float(word)
-    return cents_between(1.0, float(Fraction(word)))
+    ratio = 1.0 if "." in word else float(Fraction(word))
+    cents = float(word) if "." in word else 0.0
+    if ratio <= 0 or not math.isfinite(cents):
+        raise ValueError(f"{word} is no interval")
+    return cents + cents_between(1.0, ratio)

@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,10 @@ from hemony.media.files import check_folder, find_files, open_regular, shown, wh
 Samples = npt.NDArray[np.int16]
 
 AUDIO_SUFFIXES = frozenset(".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf".split())
+MOST_HELD_VALUES = 2**28  # of a recording that is held as it is: 1 GiB
+MOST_WRITTEN = {"WAV": (1_000_000, 256), "FLAC": (655_350, 8), "OGG": (200_000, 255)}  # Hz and channels; libsndfile crashes beyond
 WRITTEN = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
+TAGS = ("title", "artist", "album", "tracknumber", "date", "genre", "copyright", "license", "comment")
 LEAST_RATE_HZ, MOST_RATE_HZ = 1_000, 1_000_000
 MOST_CHANNELS = 256
 BLOCK_VALUES = 2**18  # values, over all channels, that are decoded at a time
@@ -63,7 +66,7 @@ class Recording:
     waves: npt.NDArray[np.float32]  # (samples, channels), full scale 1
     sample_rate_hz: int
     floats: bool  # whether the file holds floats
-    comment: str
+    tags: dict[str, str]  # TAGS that it has
 
 
 def read_recording(path: Path, most_s: float = 3600.0) -> Recording:
@@ -80,34 +83,48 @@ def read_recording(path: Path, most_s: float = 3600.0) -> Recording:
                 break
             blocks.append(np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0))
             frames += len(block)
-            if frames > most_s * header.sample_rate_hz:
-                raise InputError(f"{name}: longer than {most_s:,.0f} s; cut it into pieces")
-        floats, comment = file.subtype in ("FLOAT", "DOUBLE"), file.comment
+            if frames > most_s * header.sample_rate_hz or frames * header.channels > MOST_HELD_VALUES:
+                raise InputError(
+                    f"{name}: longer than {frames / header.sample_rate_hz:,.0f} s, which is too much at a time; cut it into pieces"
+                )
+        floats = file.subtype in ("FLOAT", "DOUBLE")
+        tags = {name: getattr(file, name) for name in TAGS if getattr(file, name)}
     if not frames:
         raise InputError(f"{name}: no sound in it (0 samples)")
-    return Recording(np.concatenate(blocks), header.sample_rate_hz, floats, comment)
+    return Recording(np.concatenate(blocks), header.sample_rate_hz, floats, tags)
 
 
-def check_writable(path: Path) -> tuple[str, str]:
-    """The format and subtype in which sound is written to `path`. Raises UsageError for a suffix that names none, or a missing folder."""
+def check_writable(path: Path, sample_rate_hz: int = 0, channels: int = 1) -> tuple[str, str]:
+    """The format and subtype in which sound is written to `path`.
+
+    Raises UsageError for a suffix that names none, a missing folder, and sound that such a file does not hold.
+    """
     if path.suffix.lower() not in WRITTEN:
         raise UsageError(f"{shown(path)}: sound is written as one of {', '.join(WRITTEN)}")
     check_folder(path)
-    return WRITTEN[path.suffix.lower()]
+    form, subtype = WRITTEN[path.suffix.lower()]
+    most_hz, most_channels = MOST_WRITTEN[form]
+    if sample_rate_hz > most_hz or channels > most_channels:
+        raise UsageError(
+            f"{shown(path)}: {form} holds at most {most_hz:,} Hz and {most_channels} channels, and this has {sample_rate_hz:,} and {channels}: write .wav"
+        )
+    return form, subtype
 
 
-def write_audio(path: Path, waves: npt.NDArray[np.float32], sample_rate_hz: int, floats: bool = False, comment: str = "") -> None:
+def write_audio(
+    path: Path, waves: npt.NDArray[np.float32], sample_rate_hz: int, floats: bool = False, tags: Mapping[str, str] | None = None
+) -> None:
     """Samples (T,) or (T, channels), full scale 1, as a file of the format that the suffix names, whole or not at all.
 
     `floats`: a WAV file holds them as they are; otherwise they have 24 bits, and what is louder than full scale is clipped.
     """
-    form, subtype = check_writable(path)
-    subtype = "FLOAT" if floats and form == "WAV" else subtype
     channels = 1 if waves.ndim == 1 else waves.shape[1]
+    form, subtype = check_writable(path, sample_rate_hz, channels)
+    subtype = "FLOAT" if floats and form == "WAV" else subtype
     content = io.BytesIO()  # libsndfile does not report a full disk in a way that can be told from a bug
     with soundfile.SoundFile(content, "w", sample_rate_hz, channels, subtype, format=form) as file:
-        if comment:
-            file.comment = comment
+        for name, words in (tags or {}).items():
+            setattr(file, name, words)
         for first in range(0, len(waves), BLOCK_VALUES):  # more than 2 million values at a time break libsndfile's stack in Vorbis
             file.write(waves[first : first + BLOCK_VALUES])
     durable.write_bytes(path, content.getvalue())

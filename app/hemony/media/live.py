@@ -9,7 +9,7 @@ import numpy.typing as npt
 import soxr
 
 from hemony.errors import InputError, UsageError
-from hemony.media.audio import Samples, as_int16, mixed
+from hemony.media.audio import LEAST_RATE_HZ, MOST_CHANNELS, MOST_RATE_HZ, Samples, as_int16, mixed
 
 READ_S = 0.02  # read at a time: what a row may be late by
 BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "u8": 1}
@@ -22,6 +22,13 @@ class RawFormat:
     sample_rate_hz: int
     channels: int
     encoding: str  # a key of BYTES
+
+    def __post_init__(self) -> None:
+        if not LEAST_RATE_HZ <= self.sample_rate_hz <= MOST_RATE_HZ or not 1 <= self.channels <= MOST_CHANNELS:
+            raise UsageError(
+                f"--rate {self.sample_rate_hz} --channels {self.channels}: from {LEAST_RATE_HZ:,} to {MOST_RATE_HZ:,} Hz and 1 to "
+                f"{MOST_CHANNELS} channels are read"
+            )
 
 
 def raw_blocks(stream: BinaryIO, form: RawFormat, sample_rate_hz: int) -> Iterator[Samples]:
