@@ -22,8 +22,8 @@ $(READY): pyproject.toml constraints.txt
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,track]'
 	touch "$(READY)"
 
-demo: $(READY) ## train on scanned digits and on bells, evaluate, classify a few that were held out
-	rm -rf "$(DEMO)-digits" "$(DEMO)-bells"
+demo: $(READY) ## train on scanned digits and on bells, classify what was held out, put a melody right
+	rm -rf "$(DEMO)-digits" "$(DEMO)-bells" "$(DEMO)-melody"
 	"$(BIN)/hemony" train experiment=digits output="$(DEMO)-digits"
 	"$(BIN)/hemony" evaluate "$(DEMO)-digits"
 	"$(BIN)/python" -m hemony.datasets.samples "$(DEMO)-digits" "$(DEMO)-digits/run/scans"
@@ -31,7 +31,11 @@ demo: $(READY) ## train on scanned digits and on bells, evaluate, classify a few
 	"$(BIN)/hemony" train experiment=bell_types trainer.max_epochs=4 output="$(DEMO)-bells"
 	"$(BIN)/python" -m hemony.datasets.samples "$(DEMO)-bells" "$(DEMO)-bells/run/clips"
 	"$(BIN)/hemony" classify "$(DEMO)-bells" "$(DEMO)-bells/run/clips"
-	@echo "The reports, to be opened in a browser: $(DEMO)-digits/run/report.html $(DEMO)-bells/run/report.html"
+	mkdir -p "$(DEMO)-melody"
+	"$(BIN)/hemony" synth hot_chilli_bells_100 --out "$(DEMO)-melody/hcb.wav" --truth "$(DEMO)-melody/hcb.json" --spacing 0.35,0.6 --tuning 12
+	"$(BIN)/hemony" correct checkpoints/bells "$(DEMO)-melody/hcb.wav" --out "$(DEMO)-melody/tuned.wav" --page "$(DEMO)-melody/page.html"
+	"$(BIN)/hemony" evaluate checkpoints/bells data=bell_folder data.root="$(DEMO)-melody"
+	@echo "The reports, to be opened in a browser: $(DEMO)-digits/run/report.html $(DEMO)-bells/run/report.html $(DEMO)-melody/page.html"
 
 check: $(READY) ## lint, format and types
 	"$(BIN)/ruff" check .
@@ -46,5 +50,5 @@ bench: $(READY) ## speed and accuracy, side by side with what one would use inst
 		"$(BIN)/python" -m "tests.benchmarks.$$(basename "$$script" .py)" || failed=1; done; exit $$failed
 
 clean: ## remove the environment, caches and demo runs; checkpoints of your own stay
-	rm -rf "$(VENV)" "$(DEMO)-digits" "$(DEMO)-bells" build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" "$(DEMO)-digits" "$(DEMO)-bells" "$(DEMO)-melody" build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
