@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from hemony import correct
+from hemony import correct, hearing, melody_bundle
 from hemony.bells.notes import Notes, read_truth
 from hemony.bells.temperament import EQUAL, read_scala
 from hemony.bells.tuning import note_name
 from hemony.cli import main
 from hemony.errors import InputError, UsageError
-from hemony.media.audio import read_recording, write_audio
+from hemony.media.audio import as_float, read_audio, read_recording, write_audio
+from hemony.models.ear import SAMPLE_RATE_HZ
 
 BUNDLE = Path(__file__).parents[1] / "checkpoints" / "bells"
 MEANTONE = """! meanquar.scl
@@ -248,3 +249,26 @@ def test_a_stream_gives_the_notes_as_they_are_decided(piece: Path) -> None:
     true = 100 * truth.intended_midi[asked] + truth.deviation_cents[asked] + truth.tuning_cents
     assert np.median(np.abs(sounding - true)) < 1
     assert [row["event"] for row in rows[:3]] == ["strike", "strike", "note"]
+
+
+@needs_bundle
+def test_a_long_recording_is_heard_in_pieces_as_if_it_were_one(piece: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = melody_bundle.load(BUNDLE).network
+    wave = as_float(read_audio(piece / "king.wav", SAMPLE_RATE_HZ))[: 12 * SAMPLE_RATE_HZ]
+    whole = hearing.strikes_of(network.ear, wave)
+    monkeypatch.setattr(hearing, "FRAMES_AT_ONCE", 250)
+    monkeypatch.setattr(hearing, "NOTES_AT_ONCE", 5)
+    pieces = hearing.strikes_of(network.ear, wave)
+    assert len(whole.onset_s) > 15
+    assert pieces.onset_s == pytest.approx(whole.onset_s, abs=1e-3)
+    assert pieces.midi == pytest.approx(whole.midi, abs=1e-3)
+
+
+@needs_bundle
+def test_a_long_melody_is_understood_in_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = melody_bundle.load(BUNDLE).network
+    semitones, step_s = np.tile([72.0, 74.0, 76.7, 77.0, 79.0, 76.0, 72.0], 6), np.full(42, 0.4)
+    whole = hearing.meant(network, semitones, step_s)
+    monkeypatch.setattr(hearing, "NOTES_MEANT", 10)
+    assert hearing.meant(network, semitones, step_s).shape == whole.shape
+    assert (hearing.meant(network, semitones, step_s).argmax(dim=1) == whole.argmax(dim=1)).all()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from hemony.bells import retune as module
 from hemony.bells.notes import Values
 from hemony.bells.retune import Wave, bells, cores, retune
 from hemony.bells.strikes import transients
@@ -131,6 +132,20 @@ def test_a_bell_struck_again_at_another_pitch_keeps_it() -> None:
     wave = rendered(wrong, onset_s)
     output = retune(wave, RATE_HZ, np.array(onset_s), strikes_hz(wrong), np.array([0, -75.0, 0]), kind)
     assert decibels(output - rendered(wanted, onset_s), rendered(wanted, onset_s)) < -25
+
+
+def test_a_long_recording_is_mended_in_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.stretches(50.0) == [(0.0, 50.0)]
+    assert [round(high_s - low_s) for low_s, high_s in module.stretches(180.0)] == [60, 60, 60]
+    right = drawn(BellKind.handbell, [72, 74, 76])
+    sharp, onset_s = moved(right, [60, 0, 70]), [0.3, 1.1, 2.0]
+    wave, wanted = rendered(sharp, onset_s), rendered(right, onset_s)
+    monkeypatch.setattr(module, "STRETCH_S", 1.2)
+    monkeypatch.setattr(module, "AFTER_S", 1.5)
+    assert len(module.stretches(len(wave) / RATE_HZ)) > 1
+    output = retune(wave, RATE_HZ, np.array(onset_s), strikes_hz(sharp), np.array([-60.0, 0.0, -70.0]), BellKind.handbell)
+    assert decibels(wave - wanted, wanted) > -10
+    assert decibels(output - wanted, wanted) < -30
 
 
 def test_channels_are_moved_each_in_its_own_place() -> None:

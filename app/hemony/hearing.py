@@ -13,19 +13,32 @@ from hemony.bells.partials import measure
 from hemony.bells.synth import BellKind
 from hemony.bells.tuning import hz_to_midi, midi_to_hz
 from hemony.hardware import one_blas_thread
-from hemony.models.ear import HOP, KINDS, PITCHES, SAMPLE_RATE_HZ, Ear, heard_midi
+from hemony.models.ear import (
+    FRAME,
+    HOP,
+    KINDS,
+    LULL,
+    MAP_FRAMES,
+    PAST_FRAMES,
+    PITCHES,
+    SAMPLE_RATE_HZ,
+    VIEWS,
+    Ear,
+    heard_midi,
+    loudness,
+)  # fmt: skip
 from hemony.models.melody import MelodyNetwork
 from hemony.models.sense import FURTHEST
 
 CANDIDATE = 0.02  # probability of an onset from which it is worth asking for its pitch
 APART_S = 0.1  # least, from one onset to the next
 ONSET_SHARE, LEAST_SCORE = 2.0, -3.0  # of what counts as a strike; chosen by composed tunes
-AT_ONCE_S = 60.0  # of a recording that the ear hears in one piece
-AROUND_S = 1.0  # that it hears beyond
+FRAMES_AT_ONCE = 6000  # of a recording
 MELODY_PROBABILITY = (
     0.7  # of the pitch of half of the notes; of speech, drums and noise it is about a half, of noisy bells above 0.9
 )
 NOTES_AT_ONCE = 64
+NOTES_MEANT, NOTES_AROUND = 400, 100  # that are understood at a time, and those on either side
 
 Waves = npt.NDArray[np.float32]
 
@@ -57,8 +70,7 @@ def named(network: MelodyNetwork, strikes: Strikes, midi: Values, level_db: Valu
         return Notes(nothing, np.zeros(0, np.int64), nothing, nothing, nothing, tuning_cents)
     steps_s = np.diff(strikes.onset_s)
     step_s = np.append(steps_s, np.median(steps_s) if len(steps_s) else 0.5)
-    logits = network.meant(torch.from_numpy(semitones)[None].float(), torch.from_numpy(step_s)[None].float())[0]
-    shares = (logits.double() / temperature).softmax(dim=1).numpy()
+    shares = (meant(network, semitones, step_s) / temperature).softmax(dim=1).numpy()
     intended = np.round(semitones) + shares.argmax(axis=1) - FURTHEST
     return Notes(
         onset_s=strikes.onset_s,
@@ -68,6 +80,16 @@ def named(network: MelodyNetwork, strikes: Strikes, midi: Values, level_db: Valu
         level_db=level_db,
         tuning_cents=tuning_cents,
     )
+
+
+def meant(network: MelodyNetwork, semitones: Values, step_s: Values) -> Tensor:
+    """Logits (N, answers) of what was meant by notes; long melodies are understood by overlapping stretches."""
+    heard = []
+    for first in range(0, len(semitones), NOTES_MEANT):
+        begin, end = max(0, first - NOTES_AROUND), first + NOTES_MEANT + NOTES_AROUND
+        places, steps = (torch.from_numpy(values[begin:end])[None].float() for values in (semitones, step_s))
+        heard.append(network.meant(places, steps)[0, first - begin :][:NOTES_MEANT].double())
+    return torch.cat(heard)
 
 
 def strikes_of(ear: Ear, wave: Waves) -> Strikes:
@@ -93,12 +115,14 @@ def strikes_of(ear: Ear, wave: Waves) -> Strikes:
 
 def pitches_at(ear: Ear, wave: Waves, onset: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Logits (N, PITCHES + 1) of the strike note that begins at each of some samples (N,), and of the kind of bell (N, kinds)."""
-    waves = torch.from_numpy(wave)[None]
     logits, kinds = [torch.zeros(0, PITCHES + 1)], [torch.zeros(0, len(KINDS))]
+    before, after = -min(start for start, _ in VIEWS), max(start + length for start, length in VIEWS)
     with torch.inference_mode():
         for first in range(0, len(onset), NOTES_AT_ONCE):
-            some = torch.from_numpy(onset[first : first + NOTES_AT_ONCE])
-            pitch, kind = ear.pitches(waves, torch.zeros_like(some), some)
+            some = onset[first : first + NOTES_AT_ONCE]
+            begin = max(0, int(some[0]) - before)
+            waves = torch.from_numpy(wave[begin : int(some[-1]) + after])[None]
+            pitch, kind = ear.pitches(waves, torch.zeros(len(some), dtype=torch.int64), torch.from_numpy(some - begin))
             logits.append(pitch)
             kinds.append(kind.log_softmax(dim=1))
     return torch.cat(logits), torch.cat(kinds)
@@ -134,16 +158,25 @@ def candidates_of(ear: Ear, wave: Waves) -> tuple[npt.NDArray[np.int64], Values]
     """Samples (N,) at which notes may begin, in order, and how probable the first network finds each."""
     if not len(wave):
         return np.zeros(0, np.int64), np.zeros(0)
-    around, piece = round(AROUND_S * SAMPLE_RATE_HZ / HOP), round(AT_ONCE_S * SAMPLE_RATE_HZ / HOP)
-    powers = []
     with torch.inference_mode():
-        for first in range(0, len(wave) // HOP + 1, piece):
-            start, end = max(0, (first - around) * HOP), (first + piece + around) * HOP
-            power = ear.onset.powers(torch.from_numpy(wave[start:end])[None])
-            skip = first - start // HOP
-            powers.append(power[:, :, skip : skip + piece])
-        probability = ear.onset_probability(torch.cat(powers, dim=2))[0].double().numpy()
-    return peaks(probability)
+        powers = powers_of(ear, wave)
+        reference = powers.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+        probability, frames = [], powers.shape[2]
+        for first in range(0, frames, FRAMES_AT_ONCE):
+            begin, end = max(0, first - PAST_FRAMES - MAP_FRAMES - LULL[1]), first + FRAMES_AT_ONCE + MAP_FRAMES + 1
+            some = ear.onset(*loudness(powers[:, :, begin:end], reference))[0, first - begin :]
+            probability.append(some[:FRAMES_AT_ONCE].sigmoid())
+        return peaks(torch.cat(probability).double().numpy())
+
+
+def powers_of(ear: Ear, wave: Waves) -> Tensor:
+    """Band powers (1, BANDS, frames) of a recording of any length."""
+    powers, frames = [], len(wave) // HOP + 1
+    padded = np.pad(wave, FRAME // 2)
+    for first in range(0, frames, FRAMES_AT_ONCE):
+        last = min(first + FRAMES_AT_ONCE, frames) - 1
+        powers.append(ear.onset.band_powers(torch.from_numpy(padded[first * HOP : last * HOP + FRAME])[None]))
+    return torch.cat(powers, dim=2)
 
 
 def peaks(probability: Values) -> tuple[npt.NDArray[np.int64], Values]:

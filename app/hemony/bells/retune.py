@@ -5,6 +5,8 @@ are subtracted at their frequencies and added at the new ones. Both have one pha
 cannot click; strike, decay and neighbours stay as they are.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,6 +23,9 @@ Wave = npt.NDArray[np.float32]
 CORE_HZ = 120.0  # most that partials that are moved by one band lie apart
 BELLS_CENTS = 25.0  # least that two bells lie apart
 ELSEWHERE_CENTS = 6.0  # between a partial and where other strikes of its bell have it
+STRETCH_S = 60.0  # of a recording in which notes are moved at a time,
+BEFORE_S, AFTER_S = 15.0, 8.0  # with those before and after it that ring in it or over it
+UNHEARD_DB = 100.0  # below its beginning a note is over
 UNHEARD, UNHEARD_T60_S = 0.03, 3.0  # of a partial that was not found: beside the loudest one, and how long it rings
 
 
@@ -34,21 +39,47 @@ def retune(waves: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
     if not np.any(factor_cents) or not waves.any():
         return waves.copy()
     channels = waves.reshape(len(waves), -1).astype(np.float64)
-    tones = heard(channels, sample_rate_hz, onset_s, strike_hz, factor_cents, kind)
-    wanted = factor_cents[tones.note] != 0
-    spectrum = Spectrum.of(channels, sample_rate_hz, onset_s)
-    ranges = cores(tones.frequency_hz[wanted])
-    if not ranges:
-        return waves.copy()
-    found = Tones.joined([fitted(spectrum, low_hz, high_hz, tones, wanted) for low_hz, high_hz in ranges])
     change = np.zeros_like(channels)
-    for note in np.unique(found.note[onset_s[found.note] < len(waves) / sample_rate_hz]):
-        start = int(np.ceil(onset_s[note] * sample_rate_hz - 1e-6))
-        late_s = start / sample_rate_hz - onset_s[note]
-        own = found.chosen(found.note == note)
-        change[start:] += difference(own, float(factor_cents[note]), late_s, sample_rate_hz, len(waves) - start)
+    duration_s = len(waves) / sample_rate_hz
+    for low_s, high_s in stretches(duration_s):
+        first, end_s = max(0, round((low_s - BEFORE_S) * sample_rate_hz)), min(high_s + AFTER_S, duration_s)
+        around, start_s = slice(first, round(end_s * sample_rate_hz)), first / sample_rate_hz
+        some = np.flatnonzero((onset_s >= start_s) & (onset_s < end_s))
+        inside = (onset_s[some] >= low_s) & (onset_s[some] < high_s)
+        moved_cents = np.where(inside, factor_cents[some], 0.0)
+        if not moved_cents.any():
+            continue
+        found = separated(
+            channels[around], sample_rate_hz, onset_s[some] - start_s, strike_hz[some], factor_cents[some], moved_cents != 0, kind
+        )
+        for place in np.unique(found.note):
+            begin_s, own = onset_s[some[place]], found.chosen(found.note == place)
+            start = int(np.ceil(begin_s * sample_rate_hz - 1e-6))
+            late_s = start / sample_rate_hz - begin_s
+            audible_s = UNHEARD_DB / 20 * np.log(10) / max(float(-own.rate.real.max()), 1e-3)
+            samples = min(len(waves) - start, int(np.ceil(audible_s * sample_rate_hz)))
+            change[start : start + samples] += difference(own, float(moved_cents[place]), late_s, sample_rate_hz, samples)
     retuned: Wave = (channels + change).astype(np.float32).reshape(waves.shape)
     return retuned
+
+
+def stretches(duration_s: float) -> list[tuple[float, float]]:
+    """From when to when the notes are moved at a time: the work for a stretch grows with the cube of its notes."""
+    count = max(1, round(duration_s / STRETCH_S))
+    return list(pairwise(np.linspace(0, duration_s, count + 1).tolist()))
+
+
+def separated(
+    channels: Values, sample_rate_hz: int, onset_s: Values, strike_hz: Values, factor_cents: Values, moved: Flags, kind: BellKind
+) -> Tones:
+    """The modes of the `moved` notes (N,) of a stretch (samples, channels), told apart from all others."""
+    tones = heard(channels, sample_rate_hz, onset_s, strike_hz, factor_cents, kind)
+    wanted = moved[tones.note]
+    ranges = cores(tones.frequency_hz[wanted])
+    if not ranges:
+        return tones.chosen(wanted)
+    spectrum = Spectrum.of(channels, sample_rate_hz, onset_s)
+    return Tones.joined([fitted(spectrum, low_hz, high_hz, tones, wanted) for low_hz, high_hz in ranges])
 
 
 def heard(channels: Values, sample_rate_hz: int, onset_s: Values, strike_hz: Values, factor_cents: Values, kind: BellKind) -> Tones:

@@ -76,11 +76,6 @@ class Ear(nn.Module):
         logits: Tensor = self.onset(*loudness(self.onset.powers(waves)))
         return logits
 
-    def onset_probability(self, powers: Tensor) -> Tensor:
-        """Probabilities (B, frames) of the powers (B, BANDS, frames) of whole recordings."""
-        probability: Tensor = self.onset(*loudness(powers)).sigmoid()
-        return probability
-
     def pitches(self, waves: Tensor, owner: Tensor, onset: Tensor, early: bool | Tensor = False) -> tuple[Tensor, Tensor]:
         """For N onsets, samples (N,) of recordings `owner` (N,): logits (N, PITCHES + 1) of the strike note, the last for none, and logits
         (N, kinds) of the kind of bell. `early`, also one each (N,): with what is heard within a tenth of a second alone."""
