@@ -1,4 +1,4 @@
-"""Real bells that no training heard: the 21 of the Westerkerk, single strokes and melodies made of them.
+"""Real bells whose recordings no training heard: the 21 of the Westerkerk, single strokes and melodies made of them.
 
 python -m tests.benchmarks.bench_towers [BUNDLE]    about 5 minutes on two cores; needs the Westerkerk's recordings
 
@@ -56,7 +56,8 @@ def single_strokes(bundle: MelodyBundle, clips: list[Wave], true_hz: npt.NDArray
     off = np.abs(cents_between(true_hz, heard))
     near = off <= 1.5
     print(
-        f"single strokes: {int(near.sum())} of {len(clips)} within 1.5 cents, median {np.nanmedian(off):.2f}, worst {np.nanmax(off):.2f}; others: "
+        f"single strokes: {int(near.sum())} of {len(clips)} within 1.5 cents, median {np.nanmedian(off):.2f}, worst {np.nanmax(off):.2f}, "
+        f"{int(np.isnan(off).sum())} not heard; others: "
         + ", ".join(
             f"{hz_to_midi(float(true)):.2f} heard as {hz_to_midi(float(got)):.2f}"
             for true, got, fine in zip(true_hz, heard, near, strict=True)
