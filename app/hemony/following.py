@@ -106,7 +106,9 @@ class Follower:
             fresh_beginnings = onset.beginnings(*loudness(self.powers, torch.tensor(self.loudest)))[
                 :, :, self.ready - begin : ready - begin
             ]
-            self.beginnings = torch.cat((self.beginnings, fresh_beginnings), dim=2)[:, :, -2 * PAST_FRAMES :]
+            self.beginnings = torch.cat((self.beginnings, fresh_beginnings), dim=2)[
+                :, :, -(PAST_FRAMES + fresh_beginnings.shape[2] + 4) :
+            ]
             self.powers = self.powers[:, :, -(MAP_FRAMES + MAP_FRAMES + LULL[1]) :]
             self.frames, self.ready = known, ready
             if ready - 2 <= self.searched:

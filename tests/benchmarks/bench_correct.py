@@ -30,7 +30,7 @@ from tests.benchmarks.template import peak_hz
 RATE_HZ = 44_100
 SEEDS = (0, 1)
 TOLERANCE_CENTS = 5.0
-BLOCK_S = 0.02
+BLOCK_S = 0.01
 READ_S = (0.03, 0.35)  # after an onset, for the independent reader
 
 

@@ -11,7 +11,7 @@ import soxr
 from hemony.errors import InputError, UsageError
 from hemony.media.audio import LEAST_RATE_HZ, MOST_CHANNELS, MOST_RATE_HZ, Samples, as_int16, mixed
 
-READ_S = 0.02  # read at a time: what a row may be late by
+READ_S = 0.01  # read at a time: what a row may be late by
 BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "u8": 1}
 
 
