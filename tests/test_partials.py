@@ -202,3 +202,15 @@ def test_strokes_of_two_bells_are_told_apart_and_those_of_one_share_what_is_hard
     exact_hz = np.median(shifted(rough_hz[:, None], ratios[which][:, [0, 1, 4]]), axis=1)
     together_hz = alike.strike_together(own_hz, frequency_hz, error_hz, rough_hz, table)
     assert np.abs(cents_between(exact_hz, together_hz)).max() < 0.2
+
+
+@pytest.mark.parametrize("exponent", [10, -16])
+def test_a_recording_of_any_level_is_heard_alike(exponent: int) -> None:
+    wave = rung(single(BellKind.handbell, 76.3), [0.1], 1.5)
+    found, other = (
+        partials.measure(some, RATE_HZ, np.array([0.1]), np.array([shifted(440.0, 730.0)]), BellKind.handbell)
+        for some in (wave, np.ldexp(wave, exponent))
+    )
+    assert np.array_equal(found.strike_hz, other.strike_hz)
+    assert np.array_equal(np.ldexp(found.amplitude, exponent), other.amplitude, equal_nan=True)
+    assert other.level_db - found.level_db == pytest.approx(20 * math.log10(2) * exponent, abs=1e-6)

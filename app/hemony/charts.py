@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hemony.metrics import Bin
 
 WIDTH, HEIGHT = 460, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 42
+LEFT, RIGHT, TOP, BOTTOM = 60, 14, 14, 42
 Point = tuple[float, float]
 HEAT = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))  # from silence to the loudest, even to the eye
 
@@ -33,27 +33,34 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
+def power_of_ten(exponent: float) -> str:
+    value = 10.0**exponent
+    return number(value) if 1e-2 <= value < 1e4 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+
+
 class Frame:
     """The axes of a chart, and where a value lies on them."""
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], x_label: str, y_label: str, title: str) -> None:
+    def __init__(
+        self, x: tuple[float, float], y: tuple[float, float], x_label: str, y_label: str, title: str, power: bool = False
+    ) -> None:
+        """`power`: the values are logarithms to base 10, and the ticks say of what."""
         self.x, self.y = x, y
+        say = power_of_ten if power else number
         self.parts = [
             f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
         ]
         for tick in ticks(*y):
             at = self.at(x[0], tick)[1]
             self.parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-            self.parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{number(tick)}</text>')
+            self.parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{say(tick)}</text>')
         for tick in ticks(*x):
             at = self.at(tick, y[0])[0]
-            self.parts.append(
-                f'<text class="tick" x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{number(tick)}</text>'
-            )
+            self.parts.append(f'<text class="tick" x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{say(tick)}</text>')
         middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
         self.parts.append(f'<text class="label" x="{middle_x}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
         self.parts.append(
-            f'<text class="label" transform="translate(13 {middle_y}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+            f'<text class="label" transform="translate(12 {middle_y}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
         )
 
     def at(self, x: float, y: float) -> Point:
@@ -73,19 +80,27 @@ class Frame:
             f'height="{max(bottom - top, 0):.1f}"><title>{escape(words)}</title></rect>'
         )
 
+    def dot(self, x: float, y: float, kind: str, words: str) -> None:
+        across, down = self.at(x, y)
+        self.parts.append(
+            f'<circle class="dot {kind}" cx="{across:.1f}" cy="{down:.1f}" r="4"><title>{escape(words)}</title></circle>'
+        )
+
     def svg(self) -> str:
         return "".join(self.parts) + "</svg>"
 
 
-def curves(series: dict[str, list[Point]], x_label: str, y_label: str, title: str, from_zero: bool = False) -> str:
-    """Lines over a common axis, told apart by the classes `first`, `second`, ... and a legend."""
+def curves(
+    series: dict[str, list[Point]], x_label: str, y_label: str, title: str, from_zero: bool = False, power: bool = False
+) -> str:
+    """Lines over a common axis, told apart by the classes `first`, `second`, ... and a legend. `power`: see Frame."""
     points = [point for line in series.values() for point in line]
     if not points:
         return ""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     low, high = (0.0 if from_zero else min(ys)), max(ys)
     margin = (high - low) * 0.05 or abs(high) * 0.05 or 0.1
-    frame = Frame((min(xs), max(xs)), (low if from_zero else low - margin, high + margin), x_label, y_label, title)
+    frame = Frame((min(xs), max(xs)), (low if from_zero else low - margin, high + margin), x_label, y_label, title, power)
     for (name, line), kind in zip(series.items(), ("first", "second", "third"), strict=False):
         frame.line(line, kind)
         frame.parts.append(f"<!-- {escape(name)} -->")

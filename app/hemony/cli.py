@@ -14,6 +14,7 @@ VERBS = {
     "classify": "label files, folders, globs, paths from stdin, or a stream of sound",
     "correct": "hear the melody of a recording of bells, find every wrong note, put it right",
     "synth": "render a melody on bells that are off pitch, with the truth of every note",
+    "inspect": "what a network does, shown and proved: its gradients verified layer by layer",
     "doctor": "what is wrong with this installation, and the exact fix",
 }
 USAGE = f"""\

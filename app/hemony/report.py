@@ -48,7 +48,7 @@ padding:1rem 1.1rem;min-width:0}.facts{display:grid;grid-template-columns:repeat
 text{fill:var(--soft);font:11px system-ui,sans-serif}.count{fill:var(--ink);font-size:12px}.name{font-size:11.5px}polyline{fill:none;
 stroke-width:2}.first{stroke:var(--accent)}.second{stroke:var(--warm)}.third{stroke:var(--soft)}.diagonal{stroke:var(--soft);
 stroke-dasharray:4 4;stroke-width:1}.bar,.range,.right{fill:var(--accent)}.bar{fill-opacity:.75}.range{fill-opacity:.35}
-.value{fill:var(--accent)}.track{fill:var(--line)}.wrong{fill:var(--warm)}.scale{display:flex;justify-content:space-between;
+.value,.dot{fill:var(--accent)}.dot{fill-opacity:.7;stroke:none}.track{fill:var(--line)}.wrong{fill:var(--warm)}.scale{display:flex;justify-content:space-between;
 color:var(--soft);font-size:.75rem}.legend span{display:inline-block;margin-right:1.1rem;font-size:.82rem;color:var(--soft);
 border-top:3px solid;padding-top:2px}.legend .first{border-color:var(--accent)}.legend .second{border-color:var(--warm)}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}th{cursor:pointer;color:var(--soft);

@@ -8,7 +8,7 @@ same bell are heard together, see `alike`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -88,9 +88,11 @@ class Partials:
 def measure(wave: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values, kind: BellKind) -> Partials:
     """The partials of notes whose onsets (N,) are known to about 10 ms, in rising order, and whose strike pitches (N,) to 35 cents.
 
-    `wave` is (samples,), full scale 1.
+    `wave` is (samples,), full scale 1, at any level: it is heard as if its peak were near full scale.
     """
     table = TABLES[kind]
+    exponent = math.frexp(float(np.abs(wave).max(initial=0.0)))[1]
+    wave = np.ldexp(wave, -exponent)  # a power of two: nothing is rounded
     onset_s, strike_hz = np.asarray(onset_s, dtype=np.float64), np.asarray(strike_hz, dtype=np.float64)
     if not len(onset_s):
         empty = np.zeros((0, len(table.partials)))
@@ -103,7 +105,9 @@ def measure(wave: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
             refining.sweep(heard, band, sweep)
     for _ in range(2):
         refining.doublets(heard, band)
-    return summary(heard, rough_hz, table)
+    partials = summary(heard, rough_hz, table)
+    level_db = partials.level_db + 20 * math.log10(2) * exponent
+    return replace(partials, amplitude=np.ldexp(partials.amplitude, exponent), level_db=level_db)
 
 
 # ------------------------------------------------------------------------------------------------------- the first look

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from hemony.bells.synth import BellKind
 from hemony.bells.tuning import hz_to_midi, midi_to_hz
+from hemony.models.precision import at_least_float32
 
 SAMPLE_RATE_HZ = 24_000
 HOP = 240  # samples from frame to frame: 10 ms
@@ -113,7 +114,7 @@ class OnsetNetwork(nn.Module):
         with torch.autocast(waves.device.type, enabled=False):
             for number, (window, _) in enumerate(LOOKS):
                 aside = (FRAME - window) // 2  # the windows of a frame have one middle
-                inside = waves[:, aside : waves.shape[1] - aside].float().unfold(-1, window, HOP)
+                inside = at_least_float32(waves[:, aside : waves.shape[1] - aside]).unfold(-1, window, HOP)
                 spectra = torch.fft.rfft(inside * self.get_buffer(f"hann{number}"))
                 power = spectra.real.square() + spectra.imag.square()
                 heard.append((power @ self.get_buffer(f"filters{number}")).transpose(1, 2))
@@ -135,7 +136,7 @@ class OnsetNetwork(nn.Module):
         hidden = functional.gelu(self.enter(beginnings))
         for layer in self.past:
             hidden = hidden + functional.gelu(layer(hidden))
-        logits: Tensor = self.head(hidden)[:, 0].float()
+        logits: Tensor = at_least_float32(self.head(hidden)[:, 0])
         return logits
 
 
@@ -220,10 +221,10 @@ class PitchNetwork(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         hidden = functional.gelu(self.norm(hidden))
-        logits = self.head(hidden)[:, 0].float()
+        logits = at_least_float32(self.head(hidden)[:, 0])
         where = logits.softmax(dim=1)[:, None].to(hidden.dtype)
         seen = torch.cat(((hidden * where).sum(dim=2), hidden.amax(dim=2)), dim=1)
-        whole = self.whole(seen).float()
+        whole = at_least_float32(self.whole(seen))
         return torch.cat((logits, whole[:, :1]), dim=1), whole[:, 1:]
 
 

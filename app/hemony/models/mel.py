@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hemony.models.precision import at_least_float32
+
 FLOOR = 1e-6  # added to a mel value before its logarithm; the weakest tone of 16 bits has about 4e-6 in a window of 256
 FRAMES_AT_ONCE = 1024  # on a CPU: more memory than this takes is fetched anew from the system each time, which is five times slower
 
@@ -52,7 +54,7 @@ class LogMel(nn.Module):
     def log(self, mel: Tensor) -> Tensor:
         """Log-mel of mel power, in float32."""
         with torch.autocast(mel.device.type, enabled=False):
-            return (mel.float() + FLOOR).log()
+            return (at_least_float32(mel) + FLOOR).log()
 
     def mel(self, waves: Tensor, warp: Tensor | None = None) -> Tensor:
         """Mel power, float32 (B, mels, frames)."""
@@ -71,10 +73,10 @@ class LogMel(nn.Module):
         with torch.autocast(waves.device.type, enabled=False):
             frames = waves.double().unfold(-1, self.window, self.hop) * self.hann.double()  # (B, frames, window)
             spectra = torch.fft.rfft(frames, n=self.fft_size)
-            power = (spectra.real.square() + spectra.imag.square()).float()  # (B, frames, bins)
+            power = (spectra.real.square() + spectra.imag.square()).to(self.filters.dtype)  # (B, frames, bins)
             filters = self.filters
             if warp is not None:  # what was at a frequency is heard as if it were at `warp` times that
-                filters = triangles(self.bins_hz * warp[:, None], self.edges_hz).float()  # (B, bins, mels)
+                filters = triangles(self.bins_hz * warp[:, None], self.edges_hz).to(power.dtype)  # (B, bins, mels)
             mel: Tensor = (power @ filters).transpose(1, 2)
             return mel
 

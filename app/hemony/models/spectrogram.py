@@ -14,6 +14,7 @@ from torch.nn import functional
 from hemony.config import Compression, SpectrogramConfig
 from hemony.errors import UsageError
 from hemony.models.mel import LogMel
+from hemony.models.precision import at_least_float32
 
 STEM_CHANNELS = 24
 BLOCK_CHANNELS = (48, 96, 128)  # of the blocks, each of which halves bands and frames
@@ -131,7 +132,7 @@ class AttentivePooling(nn.Module):
         self.score = nn.Linear(channels, channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        weights = self.score(maps.transpose(1, 2)).float().softmax(dim=1).transpose(1, 2)
+        weights = at_least_float32(self.score(maps.transpose(1, 2))).softmax(dim=1).transpose(1, 2)
         return torch.cat(((maps * weights).sum(dim=2), maps.amax(dim=2)), dim=1)
 
 

@@ -1,0 +1,209 @@
+"""The chain rule, verified: right gradients are called right, wrong ones wrong, and what has none is not judged."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hemony import bundle
+from hemony.cli import main
+from hemony.lens import chain, subjects, taylor
+from hemony.lens.taylor import Point, Subject, Verdict
+from hemony.models.lenet5 import LeNet5
+
+IMAGES, SOUNDS = Path("checkpoints/digits"), Path("checkpoints/fsdd")
+
+
+def smooth_subject(seed: int) -> Subject:
+    torch.manual_seed(seed)
+    labels = torch.arange(6) % 4
+    if seed % 2:
+        module: nn.Module = nn.Sequential(
+            nn.Linear(7, 12), nn.BatchNorm1d(12), nn.GELU(), nn.Dropout(0.5), nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 4)
+        )
+        inputs = torch.randn(6, 7)
+    else:
+        module, inputs = LeNet5(1, 10), torch.randn(6, 1, 32, 32)
+    return taylor.subject(module, (inputs,), lambda logits: functional.cross_entropy(logits, labels))
+
+
+def bundle_subject(place: Path, seed: int) -> Subject:
+    (trial,) = subjects.of_recogniser(bundle.load(place), None, seed)
+    return taylor.subject(trial.module, trial.inputs, trial.loss)
+
+
+def verdict(subject: Subject, gradient: Point, layer: str, seed: int) -> Verdict:
+    (check,) = taylor.check(subject.function, subject.point, gradient, {layer: subject.layers[layer]}, subject.smooth, seed)
+    return check.verdict
+
+
+def layer_of(subject: Subject, gradient: Point, seed: int) -> str:
+    """Any one that has a gradient."""
+    names = [name for name, keys in subject.layers.items() if any(gradient[key].norm() > 1e-9 for key in keys)]
+    return names[int(torch.randint(len(names), (1,), generator=torch.Generator().manual_seed(seed)))]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_smooth_gradient_that_is_off_by_a_ten_thousandth_or_in_one_filter_is_caught(seed: int) -> None:
+    subject = smooth_subject(seed)
+    assert subject.smooth
+    gradient = subject.gradient
+    layer = layer_of(subject, gradient, seed)
+    keys = subject.layers[layer]
+    assert verdict(subject, gradient, layer, seed) is Verdict.right
+    assert verdict(subject, {**gradient, **{key: gradient[key] * 1.0001 for key in keys}}, layer, seed) is Verdict.wrong
+    one = gradient[keys[0]].clone()
+    one[int(one.flatten(1).norm(dim=1).argmax()) if one.ndim > 1 else 0] *= 1.01
+    assert verdict(subject, {**gradient, keys[0]: one}, layer, seed) is Verdict.wrong
+
+
+@pytest.mark.parametrize(("place", "seed"), [(IMAGES, seed) for seed in range(6)] + [(SOUNDS, seed) for seed in range(3)])
+def test_a_layers_gradient_of_a_bundle_that_is_off_by_a_hundredth_is_caught(place: Path, seed: int) -> None:
+    subject = bundle_subject(place, seed)
+    assert not subject.smooth
+    gradient = subject.gradient
+    layer = layer_of(subject, gradient, seed)
+    assert verdict(subject, gradient, layer, seed) is Verdict.right
+    assert (
+        verdict(subject, {**gradient, **{key: gradient[key] * 1.01 for key in subject.layers[layer]}}, layer, seed) is Verdict.wrong
+    )
+
+
+def test_orders_are_two_and_of_the_control_one() -> None:
+    subject = smooth_subject(1)
+    checks = taylor.check(subject.function, subject.point, subject.gradient, subject.layers, subject.smooth)
+    judged = [check for check in checks if check.verdict is not Verdict.zero]
+    assert len(judged) == len(checks)
+    for check in judged:
+        assert check.order == pytest.approx(2, abs=0.05)
+        assert check.control_order == pytest.approx(1, abs=0.05)
+        assert check.relative_error < 1e-7
+
+
+def test_a_bias_before_batch_norm_and_a_dead_layer_have_no_gradient() -> None:
+    class Dead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.norm, self.unused = nn.Conv1d(2, 3, 1), nn.BatchNorm1d(3), nn.Linear(2, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.norm(self.used(inputs)).sigmoid()
+
+    subject = taylor.subject(Dead(), (torch.randn(5, 2, 4),))
+    layers = {**subject.layers, "bias": ["used.bias"]}
+    found = {
+        check.name: check.verdict
+        for check in taylor.check(subject.function, subject.point, subject.gradient, layers, subject.smooth)
+    }
+    assert found == {
+        "used": Verdict.right, "norm": Verdict.right, "unused": Verdict.zero, "input": Verdict.right, "bias": Verdict.zero,
+    }  # fmt: skip
+
+
+def test_the_module_stays_as_it_is() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3)).eval()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    subject = taylor.subject(module, (torch.randn(8, 3),))
+    assert subject.function(subject.point) == subject.function(subject.point)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert not module.training
+
+
+def test_a_linear_function_is_exact() -> None:
+    subject = taylor.subject(nn.Linear(3, 2), (torch.randn(4, 3),))
+    (check,) = taylor.check(subject.function, subject.point, subject.gradient, {"": subject.layers["weight"]}, subject.smooth)
+    assert check.verdict is Verdict.right
+    wrong = {key: value * 1.0001 for key, value in subject.gradient.items()}
+    (check,) = taylor.check(subject.function, subject.point, wrong, {"": subject.layers["weight"]}, subject.smooth)
+    assert check.verdict is Verdict.wrong
+    assert check.order == pytest.approx(1, abs=0.01)
+
+
+def test_the_chain_written_out_is_what_autograd_says() -> None:
+    shown = chain.demonstrate(3)
+    assert sum(path.product for path in shown.paths) == pytest.approx(shown.autograd, rel=1e-12)
+    verdicts = {check.name: check.verdict for check in shown.alignment}
+    assert verdicts == {"first": Verdict.wrong, "second": Verdict.wrong, "third": Verdict.right}
+
+
+# ------------------------------------------------------------------------------------------------------------- the command
+
+
+class Half(torch.autograd.Function):
+    """x², whose author forgot the 2."""
+
+    @staticmethod
+    def forward(context: torch.autograd.function.FunctionCtx, inputs: Tensor) -> Tensor:
+        context.save_for_backward(inputs)
+        return inputs.square()
+
+    @staticmethod
+    def backward(context: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        (inputs,) = context.saved_tensors  # type: ignore[attr-defined]
+        found: Tensor = gradient * inputs
+        return found
+
+
+class Square(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        answer: Tensor = Half.apply(inputs)
+        return answer
+
+
+def wrong_square() -> tuple[nn.Module, Tensor]:
+    return Square(), torch.ones(3, 2)
+
+
+def recurrent() -> tuple[nn.Module, Tensor]:
+    return nn.LSTM(3, 4, 2, dropout=0.5), torch.randn(5, 2, 3)
+
+
+def test_a_wrong_layer_of_ones_own_is_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "gradients", "tests.test_gradients:wrong_square", "--out", str(tmp_path / "seen")]) == 1
+    said = capsys.readouterr()
+    assert "the gradient of input is wrong" in said.err
+    facts = json.loads((tmp_path / "seen" / "inspect.json").read_text())["gradients"]
+    assert facts["layers"][0]["verdict"] == "wrong"
+    assert facts["layers"][0]["order"] == pytest.approx(1, abs=0.01)
+    assert main(["inspect", "gradients", "tests.test_gradients:recurrent"]) == 0
+
+
+def test_every_figure_of_the_page_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "gradients", str(IMAGES), "--out", str(tmp_path), "--format", "json"]) == 0
+    whole = json.loads((tmp_path / "inspect.json").read_text())
+    assert json.loads(capsys.readouterr().out) == whole
+    facts = whole["gradients"]
+    page = (tmp_path / "inspect.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    for row, control in zip(facts["layers"], facts["negative_control"], strict=True):
+        assert f"<td>{row['order']:.2f}</td><td>{control['order']:.2f}</td><td>{row['relative_error']:.0e}</td>" in page
+        assert row["order"] == pytest.approx(2, abs=0.2)
+        assert control["order"] == pytest.approx(1, abs=0.1)
+        assert row["relative_error"] < 1e-6
+    for path in facts["chain"]["paths"]:
+        assert f"{path['product']:+.6f}" in page
+    assert {line["name"] for line in facts["remainders"]} == {row["name"] for row in facts["layers"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        ([], "name one bundle", 2),
+        (["checkpoints/digits", "checkpoints/fsdd"], "2 given", 2),
+        (["nowhere"], "there is no such folder", 3),
+        (["gradients", "tests.test_gradients:missing"], "cannot be called", 2),
+        (["gradients", "no.such.module:f"], "cannot be called", 2),
+        (["gradients", "tests.test_gradients:layer_of"], "cannot be called", 2),
+        (["checkpoints/digits", "--out", "nowhere/deeper"], "there is no folder", 2),
+        (["checkpoints/digits", "--out", "README.md"], "is a file", 2),
+        (["checkpoints/digits", "data=fsdd"], "", 2),
+    ],
+)
+def test_bad_input_gets_a_line(arguments: list[str], words: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", *arguments]) == code
+    said = capsys.readouterr().err.strip().splitlines()
+    assert words in said[-1]
+    assert "Traceback" not in "\n".join(said)
