@@ -6,6 +6,7 @@ hemony inspect gradients package.module:factory      anybody's own module; facto
 
   gradients    the chain rule, verified: Taylor remainders of every layer, with a wrong gradient as a control
   cost         every product of matrices in a step, m x n x p, there and back, and how near it comes to what the machine can do
+  landscape    the loss around the weights beside its Taylor models, and how curved it is: which learning rates can work
 
   --out DIR    inspect.html, one page that needs no network, and inspect.json, every figure on it
   --format table|json      a line a layer, or what inspect.json holds, on stdout
@@ -16,6 +17,8 @@ Exit code 1: a gradient is wrong.
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +28,7 @@ from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, InputError, UsageError
 if TYPE_CHECKING:
     from hemony.lens.subjects import Trial
 
-PARTS = ("gradients", "cost")
+PARTS = ("gradients", "cost", "landscape")
 FORMATS = ("table", "json")
 
 
@@ -34,31 +37,37 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     from hemony import durable, output
     from hemony.hardware import log
-    from hemony.lens import costs, gradients
+    from hemony.lens import costs, gradients, landscape
+    from hemony.lens.subjects import DRAWN, FEW
     from hemony.report import whole
 
-    trials, about = trials_of(options)
-    log(f"{options.subject}: {about}")
-    facts: dict[str, Any] = {"subject": options.subject, "examples": about, "seed": options.seed}
+    subject = inspected(options)
+    log(f"{options.subject}: {subject.about}")
+    facts: dict[str, Any] = {"subject": options.subject, "examples": subject.about, "seed": options.seed}
     pages, tables = [], []
     wrong: list[str] = []
     if "gradients" in options.parts:
-        judged = gradients.inspect(trials, options.seed)
+        judged = gradients.inspect(subject.trials(FEW), options.seed)
         wrong = [check.name for check in judged.wrong]
         facts["gradients"] = judged.facts()
         pages.append(gradients.shown(judged))
         tables.append(gradients_table(judged.rows()))
     if "cost" in options.parts:
-        counted = costs.inspect(trials)
+        counted = costs.inspect(subject.trials(FEW))
         facts["cost"] = counted.facts()
         pages.append(costs.shown(counted))
         tables.append(cost_table(counted.rows()))
+    if "landscape" in options.parts:
+        around = landscape.inspect(subject.trials(DRAWN), options.seed, subject.optimizer)
+        facts["landscape"] = around.facts()
+        pages.append(landscape.shown(around))
+        tables.append(landscape_table(facts["landscape"]))
     if options.out:
         folder = Path(options.out)
         folder.mkdir(exist_ok=True)
         durable.write_json(folder / "inspect.json", facts)
         title = f"Inside {options.subject}"
-        body = f'<h1>{escape(title)}</h1><p class="say">{escape(about)}</p>{"".join(pages)}'
+        body = f'<h1>{escape(title)}</h1><p class="say">{escape(subject.about)}</p>{"".join(pages)}'
         durable.write_text(folder / "inspect.html", whole(title, body))
     print(output.as_json(facts, indent=1) if options.format == "json" else "\n\n".join(tables))
     if wrong:
@@ -98,24 +107,38 @@ def refuse(message: str) -> None:
     raise UsageError(f"{message}; usage: hemony inspect [PART ...] BUNDLE [data=...]")
 
 
-def trials_of(options: argparse.Namespace) -> "tuple[list[Trial], str]":
-    """What is put to the proof, and on what, in words."""
+@dataclass(frozen=True)
+class Inspected:
+    """What is put to the proof."""
+
+    about: str  # on which examples, in words
+    trials: "Callable[[int], list[Trial]]"  # of so many examples
+    optimizer: dict[str, Any]  # that trained it; empty for somebody's own module
+
+
+def inspected(options: argparse.Namespace) -> Inspected:
+    """The bundle or the module that is named, with examples."""
     from hemony import bundle, melody_bundle
     from hemony.lens import examples, subjects
 
     folder = Path(options.subject)
     if ":" in options.subject and not folder.exists():
-        return subjects.of_factory(options.subject), "on the inputs that it makes"
+        own = subjects.of_factory(options.subject)
+        return Inspected("on the inputs that it makes", lambda count: own, {})
     if bundle.read_facts(folder)["task"] == bundle.MELODY_TASK:
-        return subjects.of_melody(melody_bundle.load(folder), options.seed), "on a rendered recording and melodies"
+        melody = melody_bundle.load(folder)
+        rendered = subjects.of_melody(melody, options.seed)
+        return Inspected("on a rendered recording and melodies", lambda count: rendered, melody.config["optimizer"])
     loaded = bundle.load(folder)
+    drawn = None
     try:
-        drawn = examples.drawn(loaded, folder, options.overrides, subjects.AT_ONCE, options.seed)
+        drawn = examples.drawn(loaded, folder, options.overrides, subjects.DRAWN, options.seed)
+        about = f"on {len(drawn.labels)} examples of {drawn.data}"
     except InputError as error:
         if options.overrides:  # what was asked for is not there
             raise
-        return subjects.of_recogniser(loaded, None, options.seed), f"on noise: {error}"
-    return subjects.of_recogniser(loaded, drawn, options.seed), f"on {len(drawn.labels)} examples of {drawn.data}"
+        about = f"on noise: {error}"
+    return Inspected(about, lambda count: subjects.of_recogniser(loaded, drawn, options.seed, count), loaded.config["optimizer"])
 
 
 def gradients_table(rows: list[dict[str, Any]]) -> str:
@@ -137,5 +160,22 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"{row['name']:<{width}}  {row['parameters']:>10,}  {row['macs']:>13,}  {row['flops_a_byte']:>9.1f}  {1e3 * row['forward_s']:>8.3f}  "
             f"{1e3 * row['backward_s']:>8.3f}  {row['roofline_share']:>11.0%}"
+        )
+    return "\n".join(lines)
+
+
+def landscape_table(facts: dict[str, Any]) -> str:
+    """A line a direction, and one for the most curved."""
+    lines = [f"{'direction':<12}  {'slope':>10}  {'curvature':>10}  first order holds to  second order holds to"]
+    for row in facts["slices"]:
+        lines.append(
+            f"{row['direction']:<12}  {row['slope']:>10.3g}  {row['curvature']:>10.3g}  {row['first_order_radius']:>20.2g}  "
+            f"{row['second_order_radius']:>21.2g}"
+        )
+    for row in facts["hessian"]:
+        limit = row["largest_stable_step"]
+        lines.append(
+            f"largest eigenvalue of the Hessian {row['top_eigenvalue']:.4g}"
+            + (f", longest stable step {limit:.3g}" if limit else "")
         )
     return "\n".join(lines)

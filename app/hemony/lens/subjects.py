@@ -20,7 +20,8 @@ from hemony.melody_bundle import MelodyBundle
 from hemony.models.ear import SAMPLE_RATE_HZ
 from hemony.tasks.correction import ear_losses, sense_loss
 
-AT_ONCE = 2  # examples, in whose gradients nothing is hidden by a mean over many
+DRAWN = 16  # examples
+FEW = 2  # of them: in their gradients nothing is hidden by a mean over many
 EXCERPT_S, LINE = 1.0, 24  # of a recording, and notes of a melody
 
 
@@ -35,15 +36,15 @@ class Trial:
     many: bool = False  # whether the module takes batches of any size
 
 
-def of_recogniser(bundle: Bundle, examples: Examples | None, seed: int) -> list[Trial]:
-    """Its network on normalised examples, or on noise where there is no data."""
+def of_recogniser(bundle: Bundle, examples: Examples | None, seed: int, count: int = FEW) -> list[Trial]:
+    """Its network on `count` normalised examples, or on noise where there is no data."""
     draw = generator(seed, "inspected")
     if examples is None:
-        inputs = torch.randn(AT_ONCE, *bundle.preprocessing.shape, generator=draw) * 0.3
-        labels = torch.randint(len(bundle.labels), (AT_ONCE,), generator=draw)
+        inputs = torch.randn(count, *bundle.preprocessing.shape, generator=draw) * 0.3
+        labels = torch.randint(len(bundle.labels), (count,), generator=draw)
     else:
-        inputs = bundle.recogniser.normalise(examples.inputs[:AT_ONCE])
-        labels = examples.labels[:AT_ONCE]
+        inputs = bundle.recogniser.normalise(examples.inputs[:count])
+        labels = examples.labels[:count]
     return [Trial("", bundle.recogniser.network, (inputs,), lambda logits: functional.cross_entropy(logits, labels), many=True)]
 
 
@@ -76,7 +77,7 @@ def of_melody(bundle: MelodyBundle, seed: int) -> list[Trial]:
     draw = np.random.default_rng(derived_seed(seed, "inspected"))
     melodies = Melodies(seed)
     heard = cut(excerpts(melodies, 1, draw))
-    lines = melodies.lines(AT_ONCE, LINE, draw)
+    lines = melodies.lines(FEW, LINE, draw)
     sense = SenseTrial(bundle.network.sense, lines.step_s.double(), lines.there)
     return [
         Trial("", EarTrial(bundle.network.ear, heard, seed), (heard.waves,), lambda loss: loss),
