@@ -7,6 +7,7 @@ hemony inspect gradients package.module:factory      anybody's own module; facto
   gradients    the chain rule, verified: Taylor remainders of every layer, with a wrong gradient as a control
   cost         every product of matrices in a step, m x n x p, there and back, and how near it comes to what the machine can do
   landscape    the loss around the weights beside its Taylor models, and how curved it is: which learning rates can work
+  features     of a recogniser: linear probes, filters, maps, where it looks, what pleases its classes
 
   --out DIR    inspect.html, one page that needs no network, and inspect.json, every figure on it
   --format table|json      a line a layer, or what inspect.json holds, on stdout
@@ -26,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, InputError, UsageError
 
 if TYPE_CHECKING:
+    from hemony.bundle import Bundle
+    from hemony.lens.examples import Examples
     from hemony.lens.subjects import Trial
 
-PARTS = ("gradients", "cost", "landscape")
+PARTS = ("gradients", "cost", "landscape", "features")
 FORMATS = ("table", "json")
 
 
@@ -37,7 +40,7 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     from hemony import durable, output
     from hemony.hardware import log
-    from hemony.lens import costs, gradients, landscape
+    from hemony.lens import costs, features, gradients, landscape
     from hemony.lens.subjects import DRAWN, FEW
     from hemony.report import whole
 
@@ -62,6 +65,14 @@ def main(arguments: list[str]) -> int:
         facts["landscape"] = around.facts()
         pages.append(landscape.shown(around))
         tables.append(landscape_table(facts["landscape"]))
+    if "features" in options.parts:
+        if subject.bundle and subject.examples:
+            grown = features.inspect(subject.bundle, subject.examples, options.seed)
+            facts["features"] = grown.facts()
+            pages.append(features.shown(grown))
+            tables.append(probes_table(facts["features"]["probes"]))
+        else:
+            log(f"features: left out, for {'want of a recogniser' if not subject.bundle else 'want of data'}")
     if options.out:
         folder = Path(options.out)
         folder.mkdir(exist_ok=True)
@@ -114,12 +125,15 @@ class Inspected:
     about: str  # on which examples, in words
     trials: "Callable[[int], list[Trial]]"  # of so many examples
     optimizer: dict[str, Any]  # that trained it; empty for somebody's own module
+    bundle: "Bundle | None" = None  # a recogniser's,
+    examples: "Examples | None" = None  # with its data
 
 
 def inspected(options: argparse.Namespace) -> Inspected:
     """The bundle or the module that is named, with examples."""
     from hemony import bundle, melody_bundle
     from hemony.lens import examples, subjects
+    from hemony.lens.features import PROBED
 
     folder = Path(options.subject)
     if ":" in options.subject and not folder.exists():
@@ -131,14 +145,17 @@ def inspected(options: argparse.Namespace) -> Inspected:
         return Inspected("on a rendered recording and melodies", lambda count: rendered, melody.config["optimizer"])
     loaded = bundle.load(folder)
     drawn = None
+    count = PROBED if "features" in options.parts else subjects.DRAWN
     try:
-        drawn = examples.drawn(loaded, folder, options.overrides, subjects.DRAWN, options.seed)
+        drawn = examples.drawn(loaded, folder, options.overrides, count, options.seed)
         about = f"on {len(drawn.labels)} examples of {drawn.data}"
     except InputError as error:
         if options.overrides:  # what was asked for is not there
             raise
         about = f"on noise: {error}"
-    return Inspected(about, lambda count: subjects.of_recogniser(loaded, drawn, options.seed, count), loaded.config["optimizer"])
+    return Inspected(
+        about, lambda count: subjects.of_recogniser(loaded, drawn, options.seed, count), loaded.config["optimizer"], loaded, drawn
+    )
 
 
 def gradients_table(rows: list[dict[str, Any]]) -> str:
@@ -178,4 +195,15 @@ def landscape_table(facts: dict[str, Any]) -> str:
             f"largest eigenvalue of the Hessian {row['top_eigenvalue']:.4g}"
             + (f", longest stable step {limit:.3g}" if limit else "")
         )
+    return "\n".join(lines)
+
+
+def probes_table(rows: list[dict[str, Any]]) -> str:
+    """A line a layer."""
+    width = max([len("layer"), *(len(row["layer"]) for row in rows)])
+    lines = [f"{'layer':<{width}}  linear probe  95 %"]
+    lines += [
+        f"{row['layer']:<{width}}  {row['accuracy']:>12.3f}  {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}"
+        for row in rows
+    ]
     return "\n".join(lines)
