@@ -8,6 +8,7 @@ hemony inspect gradients package.module:factory      anybody's own module; facto
   cost         every product of matrices in a step, m x n x p, there and back, and how near it comes to what the machine can do
   landscape    the loss around the weights beside its Taylor models, and how curved it is: which learning rates can work
   features     of a recogniser: linear probes, filters, maps, where it looks, what pleases its classes
+  connections  k of n links, and what those that are not there save; for sound, how many bands are enough
 
   --out DIR    inspect.html, one page that needs no network, and inspect.json, every figure on it
   --format table|json      a line a layer, or what inspect.json holds, on stdout
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from hemony.lens.examples import Examples
     from hemony.lens.subjects import Trial
 
-PARTS = ("gradients", "cost", "landscape", "features")
+PARTS = ("gradients", "cost", "landscape", "features", "connections")
 FORMATS = ("table", "json")
 
 
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     from hemony import durable, output
     from hemony.hardware import log
-    from hemony.lens import costs, features, gradients, landscape
+    from hemony.lens import connections, costs, features, gradients, landscape
     from hemony.lens.subjects import DRAWN, FEW
     from hemony.report import whole
 
@@ -73,6 +74,11 @@ def main(arguments: list[str]) -> int:
             tables.append(probes_table(facts["features"]["probes"]))
         else:
             log(f"features: left out, for {'want of a recogniser' if not subject.bundle else 'want of data'}")
+    if "connections" in options.parts:
+        linked = connections.inspect(subject.trials(FEW), subject.bundle, subject.examples, options.seed)
+        facts["connections"] = linked.facts()
+        pages.append(connections.shown(linked))
+        tables.append(connections_table(facts["connections"]))
     if options.out:
         folder = Path(options.out)
         folder.mkdir(exist_ok=True)
@@ -145,7 +151,7 @@ def inspected(options: argparse.Namespace) -> Inspected:
         return Inspected("on a rendered recording and melodies", lambda count: rendered, melody.config["optimizer"])
     loaded = bundle.load(folder)
     drawn = None
-    count = PROBED if "features" in options.parts else subjects.DRAWN
+    count = PROBED if {"features", "connections"} & set(options.parts) else subjects.DRAWN
     try:
         drawn = examples.drawn(loaded, folder, options.overrides, count, options.seed)
         about = f"on {len(drawn.labels)} examples of {drawn.data}"
@@ -206,4 +212,19 @@ def probes_table(rows: list[dict[str, Any]]) -> str:
         f"{row['layer']:<{width}}  {row['accuracy']:>12.3f}  {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}"
         for row in rows
     ]
+    return "\n".join(lines)
+
+
+def connections_table(facts: dict[str, Any]) -> str:
+    """A line a layer, and one for each number of bands."""
+    width = max([len("layer"), *(len(row["name"]) for row in facts["layers"])])
+    lines = [f"{'layer':<{width}}  {'links':>9}  {'possible':>9}  {'parameters saved':>16}  multiplications saved"]
+    for row in facts["layers"]:
+        lines.append(
+            f"{row['name']:<{width}}  {row['links']:>9,}  {row['possible_links']:>9,}  {row['parameters_saved']:>16,}  "
+            f"{row['multiplications_saved_share']:>21.1%}"
+        )
+    if facts["bands"]:
+        lines.append("\nbands heard  mean of combinations   best")
+        lines += [f"{row['k']:>11}  {row['mean_accuracy']:>20.3f}  {row['best_accuracy']:>5.3f}" for row in facts["bands"]]
     return "\n".join(lines)
