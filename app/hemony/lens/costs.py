@@ -1,5 +1,6 @@
 """The cost of a network on trial, for the page and for programs."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -80,7 +81,7 @@ def inspect(trials: list[Trial]) -> Costs:
     unknown: dict[str, int] = {}
     examples = 0
     for trial in trials:
-        module, inputs = trial.module.train().requires_grad_(), trial.inputs
+        module, inputs = copy.deepcopy(trial.module).train().requires_grad_(), trial.inputs
         loss: Callable[[Any], Tensor] | None = trial.loss
         if trial.many:
             inputs = tuple(value.repeat(EXAMPLES // len(value) + 1, *[1] * (value.ndim - 1))[:EXAMPLES] for value in inputs)

@@ -1,0 +1,108 @@
+"""The parts of an inspection: each takes what is inspected and gives its figures, its piece of the page and a table, or a reason to be left out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hemony import bundle as bundles
+from hemony import melody_bundle
+from hemony.bundle import AUDIO_TASK, Bundle
+from hemony.errors import InputError
+from hemony.lens import connections, costs, examples, features, gradients, harmonic, landscape, subjects, tables
+from hemony.lens.examples import Examples
+from hemony.lens.features import PROBED
+from hemony.lens.subjects import DRAWN, FEW, Trial
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What is put to the proof."""
+
+    about: str  # on which examples, in words
+    trials: Callable[[int], list[Trial]]  # of so many examples
+    optimizer: dict[str, Any]  # that trained it; empty for somebody's own module
+    bundle: Bundle | None = None  # a recogniser's,
+    examples: Examples | None = None  # with its data
+
+
+def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> Inspected:
+    """The bundle or the module that is named, with examples."""
+    folder = Path(name)
+    if ":" in name and not folder.exists():
+        own = subjects.of_factory(name)
+        return Inspected("on the inputs that it makes", lambda count: own, {})
+    if bundles.read_facts(folder)["task"] == bundles.MELODY_TASK:
+        melody = melody_bundle.load(folder)
+        rendered = subjects.of_melody(melody, seed)
+        return Inspected("on a rendered recording and melodies", lambda count: rendered, melody.config["optimizer"])
+    loaded = bundles.load(folder)
+    drawn = None
+    count = PROBED if {"features", "connections"} & set(parts) else subjects.DRAWN
+    try:
+        drawn = examples.drawn(loaded, folder, overrides, count, seed)
+        about = f"on {len(drawn.labels)} examples of {drawn.data}"
+    except InputError as error:
+        if overrides:  # what was asked for is not there
+            raise
+        about = f"on noise: {error}"
+    return Inspected(
+        about, lambda count: subjects.of_recogniser(loaded, drawn, seed, count), loaded.config["optimizer"], loaded, drawn
+    )
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part has found."""
+
+    facts: dict[str, Any]
+    page: str  # HTML
+    table: str
+    wrong: list[str] = field(default_factory=list)  # whose check has failed
+
+
+def of_gradients(subject: Inspected, seed: int) -> Part | str:
+    found = gradients.inspect(subject.trials(FEW), seed)
+    return Part(found.facts(), gradients.shown(found), tables.gradients_table(found.rows()), [check.name for check in found.wrong])
+
+
+def of_cost(subject: Inspected, seed: int) -> Part | str:
+    found = costs.inspect(subject.trials(FEW))
+    return Part(found.facts(), costs.shown(found), tables.cost_table(found.rows()))
+
+
+def of_landscape(subject: Inspected, seed: int) -> Part | str:
+    found = landscape.inspect(subject.trials(DRAWN), seed, subject.optimizer)
+    return Part(found.facts(), landscape.shown(found), tables.landscape_table(found.facts()))
+
+
+def of_features(subject: Inspected, seed: int) -> Part | str:
+    if not subject.bundle or not subject.examples:
+        return "it is for recognisers, with their data"
+    found = features.inspect(subject.bundle, subject.examples, seed)
+    facts = found.facts()
+    return Part(facts, features.shown(found), tables.probes_table(facts["probes"]))
+
+
+def of_connections(subject: Inspected, seed: int) -> Part | str:
+    found = connections.inspect(subject.trials(FEW), subject.bundle, subject.examples, seed)
+    facts = found.facts()
+    return Part(facts, connections.shown(found), tables.connections_table(facts))
+
+
+def of_harmonic(subject: Inspected, seed: int) -> Part | str:
+    if not subject.bundle or not subject.examples or subject.bundle.task != AUDIO_TASK:
+        return "it is for recognisers of sound, with their data"
+    found = harmonic.inspect(subject.bundle, subject.examples, bells=subject.bundle.data["kind"] == "bell_types")
+    facts = found.facts()
+    return Part(facts, harmonic.shown(found), tables.harmonic_table(facts))
+
+
+PARTS: dict[str, Callable[[Inspected, int], Part | str]] = {
+    "gradients": of_gradients,
+    "cost": of_cost,
+    "landscape": of_landscape,
+    "features": of_features,
+    "connections": of_connections,
+    "harmonic": of_harmonic,
+}
