@@ -47,20 +47,40 @@ def notes_off_by(cents: list[float], tuning_cents: float = 0.0, midi: list[int] 
 
 
 def test_notes_within_the_tolerance_stay() -> None:
-    off, moves = correct.corrections(notes_off_by([4.9, -4.9, 5.1, -70.0], 20.0), EQUAL, 5.0, None)
+    off, moves, _ = correct.corrections(notes_off_by([4.9, -4.9, 5.1, -70.0], 20.0), EQUAL, 5.0, None)
     assert off.tolist() == pytest.approx([4.9, -4.9, 5.1, -70.0])
     assert moves.tolist() == pytest.approx([0, 0, -5.1, 70.0])
 
 
 def test_another_a4_moves_every_note() -> None:
-    _, moves = correct.corrections(notes_off_by([0.0, 30.0], 20.0), EQUAL, 5.0, 440.0)
+    _, moves, _ = correct.corrections(notes_off_by([0.0, 30.0], 20.0), EQUAL, 5.0, 440.0)
     assert moves.tolist() == [-20.0, -50.0]
-    _, moves = correct.corrections(notes_off_by([0.0]), EQUAL, 5.0, 440 * 2 ** (10 / 1200))
+    _, moves, _ = correct.corrections(notes_off_by([0.0]), EQUAL, 5.0, 440 * 2 ** (10 / 1200))
     assert moves == pytest.approx([10.0])
-    _, moves = correct.corrections(
+    _, moves, _ = correct.corrections(
         notes_off_by([0.0], -1.0), EQUAL, 1.0, 415.0
     )  # the tuning of a semitone below: nothing is transposed
     assert moves == pytest.approx([1.0 - 1.27], abs=0.01) or not moves.any()
+
+
+def test_a_note_that_may_be_misheard_stays_unless_it_is_far_off() -> None:
+    notes = notes_off_by([20.0, 20.0, -70.0])
+    notes.confidence[:] = (0.4, 0.6, 0.4)
+    assert correct.corrections(notes, EQUAL, 5.0, None)[1].tolist() == [0.0, -20.0, 70.0]
+
+
+def test_the_tuning_is_that_beside_the_temperament(tmp_path: Path) -> None:
+    (tmp_path / "meantone.scl").write_text(MEANTONE)
+    temperament = read_scala(tmp_path / "meantone.scl")
+    midi = list(range(60, 84))
+    sounding = temperament[np.array(midi) % 12] + 3.0
+    assert correct.corrections(notes_off_by(sounding.tolist(), 0.0, midi), temperament, 5.0, None)[2] == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_scale_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "plain.scl").write_text(MEANTONE)
+    (tmp_path / "marked.scl").write_bytes(b"\xef\xbb\xbf" + MEANTONE.encode())
+    assert np.array_equal(read_scala(tmp_path / "plain.scl"), read_scala(tmp_path / "marked.scl"))
 
 
 def test_a_carillon_that_is_in_tune_with_itself_is_not_mended(tmp_path: Path) -> None:
@@ -72,7 +92,7 @@ def test_a_carillon_that_is_in_tune_with_itself_is_not_mended(tmp_path: Path) ->
     midi = list(range(60, 84))
     sounding = temperament[np.array(midi) % 12] + 12.0
     notes = notes_off_by([float(cents) for cents in sounding], 0.0, midi)
-    off, moves = correct.corrections(notes, temperament, 5.0, None)
+    off, moves, _ = correct.corrections(notes, temperament, 5.0, None)
     assert np.abs(off).max() < 0.5
     assert not moves.any()
     assert np.abs(correct.corrections(notes, EQUAL, 5.0, None)[1]).max() > 5

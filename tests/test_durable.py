@@ -82,3 +82,18 @@ def test_killed_while_saving_a_whole_state_is_always_there(tmp_path: Path) -> No
         assert bool((state["weights"] == state["step"]).all())
         for path in tmp_path.iterdir():
             path.unlink()
+
+
+def test_a_link_stays_one_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    durable.write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        durable.write_text(tmp_path / "missing" / "file", "words")
+    assert caught.value.filename == str(tmp_path / "missing" / "file")

@@ -1,10 +1,12 @@
 """The ear: when bells are struck, at which pitch; and from its answers to notes."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
-from hemony.config import MelodyConfig
+from hemony.config import BellMelodiesConfig, MelodyConfig
 from hemony.datasets.bell_batches import BellBatches
 from hemony.datasets.bell_excerpts import excerpts
 from hemony.datasets.bell_melodies import Melodies
@@ -118,18 +120,22 @@ def test_quiet_moments_are_away_from_every_onset(melodies: Melodies) -> None:
 
 
 def test_a_batch_follows_from_seed_and_step_alone() -> None:
-    whole = BellBatches(2, 1, seed=3, workers=0)
-    first = [next(iter(whole)) for _ in range(1)]
-    two = iter(BellBatches(2, 1, seed=3, workers=0))
-    again, second = next(two), next(two)
-    resumed = BellBatches(2, 1, seed=3, workers=0)
-    resumed.load_state_dict({"step": 1})
-    continued = next(iter(resumed))
-    assert torch.equal(first[0][0].waves, again[0].waves)
-    assert continued[2] == second[2] == 1
-    assert torch.equal(continued[0].waves, second[0].waves)
-    assert torch.equal(continued[1].semitones, second[1].semitones)
-    assert len(whole) == 50
+    data = BellMelodiesConfig(workers=0, lines=3, recordings_every=2)
+    whole = BellBatches(data, 2, 1, seed=3)
+    batches = list(itertools.islice(whole, 3))
+    resumed = BellBatches(data, 2, 1, seed=3)
+    resumed.load_state_dict({"step": 2})
+    excerpts, lines, step = next(iter(resumed))
+    assert step == batches[2][2] == 2
+    assert excerpts is not None
+    assert batches[2][0] is not None
+    assert batches[0][0] is not None
+    assert torch.equal(excerpts.waves, batches[2][0].waves)
+    assert not torch.equal(excerpts.waves, batches[0][0].waves)
+    assert torch.equal(lines.semitones, batches[2][1].semitones)
+    assert batches[1][0] is None
+    assert all(len(lines.there) == 3 for _, lines, _ in batches)
+    assert len(whole) == BellBatches.epoch_batches
 
 
 def test_candidates_lie_between_frames() -> None:

@@ -10,9 +10,7 @@ from hemony.cli import main
 from hemony.datasets.bell_batches import BellBatches
 from tests.test_resume import equal
 
-SMALL = (
-    "trainer.batch_size=1 model.ear_width=16 model.sense_width=16 model.sense_layers=1 data.workers=0 trainer.max_epochs=2".split()
-)
+SMALL = "trainer.batch_size=1 model.ear_width=16 model.sense_width=16 model.sense_layers=1 data.workers=0 trainer.max_epochs=2 data.lines=4 data.recordings_every=2".split()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from hemony.errors import InputError, UsageError
-from hemony.media import audio
+from hemony.media import audio, live
 from tests.conftest import refused_in_one_line
 
 RATE_HZ = 8_000
@@ -276,3 +276,37 @@ def test_sound_is_not_written_where_it_cannot_be(tmp_path: Path) -> None:
     for path in (tmp_path / "a.mp4", tmp_path / "none" / "a.wav"):
         with pytest.raises(UsageError, match=r"one of|no folder"):
             audio.write_audio(path, np.zeros(10, np.float32), 8_000)
+
+
+def test_what_is_no_float32_is_refused_and_a_loud_sample_is_clipped() -> None:
+    form = live.RawFormat(8000, 1, "f32le")
+    noise = np.random.default_rng(0).integers(-9000, 9000, 8000).astype("<i2").tobytes()
+    with pytest.raises(InputError, match="--encoding"):
+        list(live.raw_blocks(io.BytesIO(noise), form, 8000))
+    loud = np.zeros(800, "<f4")
+    loud[5] = 1e30
+    (peak,) = {int(np.abs(block).max()) for block in live.raw_blocks(io.BytesIO(loud.tobytes()), form, 8000) if np.abs(block).any()}
+    assert peak >= 32767
+
+
+def test_no_stdin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="stdin is closed"):
+        live.stdin()
+
+
+def test_values_that_are_no_numbers_are_counted(tmp_path: Path) -> None:
+    samples = np.zeros((100, 2), np.float32)
+    samples[3, 1], samples[7, 0] = np.nan, np.inf
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    recording = audio.read_recording(tmp_path / "a.wav")
+    assert recording.repaired == 2
+    assert not recording.waves.any()
+
+
+def test_sound_is_not_written_into_a_device_or_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").mkdir()
+    os.mkfifo(tmp_path / "pipe.wav")
+    for name, words in (("x.wav", "is a folder"), ("pipe.wav", "no regular file")):
+        with pytest.raises(UsageError, match=words):
+            audio.check_writable(tmp_path / name)

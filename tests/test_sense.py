@@ -6,8 +6,10 @@ import torch
 
 from hemony.bells.grid import grid_cents, wrapped_cents
 from hemony.bells.tunes import KNOWN, UNSEEN, stretches, tune
+from hemony.config import MelodyConfig
 from hemony.datasets.bell_melodies import UNKNOWN, Melodies, answered, mistuned_cents
-from hemony.models.sense import ANSWERS, FURTHEST, LOOK_AHEAD, MelodySense
+from hemony.models.melody import build
+from hemony.models.sense import ANSWERS, FURTHEST, LOOK_AHEAD, MelodySense, settled
 
 
 def sense() -> MelodySense:
@@ -58,6 +60,31 @@ def test_a_stream_waits_for_one_note_and_no_more() -> None:
     assert torch.equal(network(semitones, later, there, streaming=True)[:, : 20 - LOOK_AHEAD], before[:, : 20 - LOOK_AHEAD])
     whole = network(changed, step_s, there) - network(semitones, step_s, there)
     assert whole[:, 0].abs().max() > 0
+
+
+def test_what_is_certain_moves_to_its_answer_and_is_not_asked_again() -> None:
+    semitones = torch.tensor([[60.4, 64.9, 67.1]])
+    logits = torch.zeros(1, 3, ANSWERS)
+    logits[0, 0, FURTHEST + 1] = logits[0, 1, FURTHEST] = 20.0  # an answer each; nothing is known of the last one
+    moved, certain = settled(semitones, logits)
+    assert certain.tolist() == [[True, True, False]]
+    assert torch.equal(moved, torch.tensor([[61.0, 65.0, semitones[0, 2]]]))
+
+
+def test_a_second_hearing_changes_uncertain_answers_alone() -> None:
+    torch.manual_seed(0)
+    network = build(MelodyConfig(ear_width=8, sense_width=16, sense_layers=1)).eval()
+    semitones, step_s, there = some_line()
+    with torch.no_grad():
+        network.sense.head.weight.mul_(20)  # so that some answers are certain
+        first = network.sense(semitones, step_s, there)
+    certain = settled(semitones, first)[1]
+    assert certain.any()
+    assert not certain.all()
+    meant = network.meant(semitones, step_s)
+    assert torch.equal(meant[certain], first[certain])
+    assert (meant[~certain] != first[~certain]).any(dim=1).all()
+    assert torch.equal(network.meant(semitones, step_s, streaming=True), network.sense(semitones, step_s, there, streaming=True))
 
 
 def test_every_parameter_has_a_gradient() -> None:

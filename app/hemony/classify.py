@@ -195,7 +195,7 @@ def live_blocks(options: argparse.Namespace, sample_rate_hz: int) -> Iterator[An
 
     if options.microphone:
         return live.microphone_blocks(sample_rate_hz)
-    return live.raw_blocks(sys.stdin.buffer, live.RawFormat(options.rate, options.channels, options.encoding), sample_rate_hz)
+    return live.raw_blocks(live.stdin(), live.RawFormat(options.rate, options.channels, options.encoding), sample_rate_hz)
 
 
 def journal_key(options: argparse.Namespace, bundle: "Bundle") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from hemony.errors import EXIT_CHECK_FAILED, EXIT_INPUT, EXIT_USAGE, HemonyError, Terminated, UsageError
+from hemony.errors import EXIT_BROKEN_PIPE, EXIT_INPUT, EXIT_USAGE, HemonyError, Terminated, UsageError
 
 VERBS = {
     "train": "train a recogniser: experiment=NAME, or data=image_folder or audio_folder data.root=DIR",
@@ -25,7 +25,8 @@ usage: hemony VERB ...
 {chr(10).join(f"  {verb:<10} {words}" for verb, words in VERBS.items())}
 
 `hemony VERB --help` says more. Results go to stdout, everything else to stderr.
-Exit codes: 0 fine, 1 a result that failed a stated check, 2 bad usage or config, 3 bad input, 143 stopped by SIGTERM.
+Exit codes: 0 fine, 1 a result that failed a stated check, 2 bad usage or config, 3 bad input, 130 stopped by Ctrl-C, 141 where the reader
+of the output has gone, 143 stopped by SIGTERM.
 """
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_CHECK_FAILED
+        return EXIT_BROKEN_PIPE
     except OSError as error:  # a full disk, a folder that may not be read
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"hemony: {where}{error.strerror or error}", file=sys.stderr)

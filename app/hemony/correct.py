@@ -18,7 +18,6 @@ A row: onset_s, note, intended_midi, deviation_cents (positive is sharp, beside 
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,8 @@ MARK = "corrected by hemony"  # in the comment of what is written
 AGAIN = 2.0  # times the tolerance a note has to be off to be moved once more: what was near it is not to go back and forth
 OUTPUTS, RAW = ("out", "midi", "notes", "plot", "page"), ("rate", "channels", "encoding")
 FORMATS = ("table", "json", "jsonl", "csv")
+COLUMNS = ("onset_s", "note", "intended_midi", "deviation_cents", "confidence", "level_db", "moved_cents")
+UNSURE = 0.5  # confidence below which a note that is less than half a semitone off stays: it may not be what it is taken for
 
 
 def main(arguments: list[str]) -> int:
@@ -57,13 +58,15 @@ def main(arguments: list[str]) -> int:
     waves, rate_hz = recording.waves, recording.sample_rate_hz
     if options.out:
         check_writable(Path(options.out), rate_hz, waves.shape[1])
+    if recording.repaired:
+        log(f"{options.recording}: {recording.repaired:,} values are no numbers, and are taken for silence")
     notes, kind = heard(bundle, waves, rate_hz)
     tolerance_cents = TOLERANCE_CENTS if options.tolerance_cents is None else options.tolerance_cents
-    if MARK in recording.tags.get("comment", "") and options.tolerance_cents is None and options.a4 is None:
+    if MARK in recording.tags.get("comment", "") and options.tolerance_cents is None:
         tolerance_cents *= AGAIN
         log(f"{options.recording} was corrected before: only notes more than {tolerance_cents:g} cents off are moved again")
-    off, moves = corrections(notes, temperament, tolerance_cents, options.a4)
-    say(notes, kind, off, moves, options)
+    off, moves, tuning_cents = corrections(notes, temperament, tolerance_cents, options.a4)
+    say(notes, kind, off, moves, tuning_cents, options)
     tuned = waves
     if options.out or options.page:
         from hemony.bells.retune import retune
@@ -75,7 +78,7 @@ def main(arguments: list[str]) -> int:
     if options.format in (None, "table"):
         print(table(rows))
     else:
-        output.print_rows(rows, options.format)
+        output.print_rows(rows, options.format, COLUMNS)
     return EXIT_FINE
 
 
@@ -112,7 +115,7 @@ def refuse(message: str) -> None:
 def check_outputs(options: argparse.Namespace) -> None:
     """Raise UsageError, before the work, for what could not be written after it."""
     from hemony.media.audio import check_writable
-    from hemony.media.files import check_folder
+    from hemony.media.files import check_file
 
     named = {name: Path(getattr(options, name)) for name in OUTPUTS if getattr(options, name)}
     if options.stream:
@@ -122,10 +125,12 @@ def check_outputs(options: argparse.Namespace) -> None:
         raise UsageError("--rate, --channels and --encoding describe a --stream; a file says of itself what it is")
     if "out" in named:
         check_writable(named["out"])
-    for name, path in named.items():
-        check_folder(path)
-        if path.is_dir():
-            raise UsageError(f"--{name} {path} is a folder; name a file")
+    if any(getattr(options, name) == "" for name in OUTPUTS):
+        raise UsageError(f"--{next(name for name in OUTPUTS if getattr(options, name) == '')} names no file")
+    for path in named.values():
+        check_file(path)
+    if "plot" in named and named["plot"].suffix.lower() != ".png":
+        raise UsageError(f"--plot {named['plot']}: the picture is a PNG; name a .png file")
     read = [Path(given) for given in (options.recording, options.temperament) if given]
     places = [path.resolve() for path in (*named.values(), *read)]
     if len(set(places)) < len(places):
@@ -166,8 +171,11 @@ def mono_of(waves: Any) -> Any:
     return (waves * signs).mean(axis=1)
 
 
-def corrections(notes: "Notes", temperament: "Values", tolerance_cents: float, a4_hz: float | None) -> "tuple[Values, Values]":
-    """How far each note is off beside the temperament (N,), and by how many cents it is to be moved (N,): 0 within the tolerance."""
+def corrections(
+    notes: "Notes", temperament: "Values", tolerance_cents: float, a4_hz: float | None
+) -> "tuple[Values, Values, float]":
+    """How far each note is off beside the temperament (N,), by how many cents it is to be moved (N,), 0 within the tolerance, and the
+    tuning beside which that is."""
     from hemony.bells.grid import grid_cents, wrapped_cents
     from hemony.bells.tuning import cents_between
 
@@ -178,22 +186,31 @@ def corrections(notes: "Notes", temperament: "Values", tolerance_cents: float, a
     off = sounding - tuning_cents
     # a tuning is known but for whole semitones: the way to another is the nearer one, and transposes nothing
     away = off if a4_hz is None else off + float(wrapped_cents(np.array(tuning_cents - cents_between(notes.a4_hz, a4_hz))))
-    return off, np.where(np.abs(away) > tolerance_cents, -away, 0.0)
+    unsure = (notes.confidence < UNSURE) & (np.abs(away) < 50)
+    return off, np.where((np.abs(away) > tolerance_cents) & ~unsure, -away, 0.0), tuning_cents
 
 
-def say(notes: "Notes", kind: "BellKind", off: "Values", moves: "Values", options: argparse.Namespace) -> None:
+def say(notes: "Notes", kind: "BellKind", off: "Values", moves: "Values", tuning_cents: float, options: argparse.Namespace) -> None:
     """What was found, in a line."""
     from hemony.bells.notes import FLAGGED_CENTS
+    from hemony.bells.tuning import cents_between, shifted
     from hemony.hardware import log
 
     if not len(notes):
         log(f"{options.recording}: no melody on bells is to be heard in it")
         return
-    wrong = int((np.abs(off) > FLAGGED_CENTS).sum())
+    wrong, moved = int((np.abs(off) > FLAGGED_CENTS).sum()), int((moves != 0).sum())
+    would = "would be moved" if not (options.out or options.page) else "is moved" if moved == 1 else "are moved"
     log(
-        f"{len(notes)} notes on {kind.value.replace('_', ' ')}s, {notes.tuning_cents:+.1f} cents from A4 = {notes.a4_hz:g} Hz; {wrong} are more than "
-        f"{FLAGGED_CENTS:g} cents off, {int((moves != 0).sum())} {'are moved' if options.out or options.page else 'would be moved'}"
+        f"{len(notes)} notes on {kind.value.replace('_', ' ')}s, {tuning_cents:+.1f} cents from A4 = {notes.a4_hz:g} Hz; {wrong} "
+        f"{'is' if wrong == 1 else 'are'} more than {FLAGGED_CENTS:g} cents off, {moved} {would}"
     )
+    own_hz = shifted(notes.a4_hz, tuning_cents)
+    if options.a4 is not None and abs(cents_between(own_hz, options.a4)) > 50:
+        log(
+            f"A4 = {options.a4:g} Hz is {cents_between(own_hz, options.a4):+.0f} cents from the {own_hz:.1f} Hz of the recording: nothing is transposed, every "
+            f"note goes to the nearest place in that tuning and keeps its name"
+        )
 
 
 def write(options: argparse.Namespace, recording: "Recording", tuned: Any, notes: "Notes", off: "Values", moves: "Values") -> None:
@@ -271,7 +288,7 @@ def stream(bundle: "MelodyBundle", options: argparse.Namespace) -> int:
 
     form = live.RawFormat(options.rate, options.channels, options.encoding)
     follower = Follower(bundle)
-    for block in live.raw_blocks(sys.stdin.buffer, form, SAMPLE_RATE_HZ):
+    for block in live.raw_blocks(live.stdin(), form, SAMPLE_RATE_HZ):
         for row in follower.feed(as_float(block)):
             print(output.as_json(row), flush=True)
     for row in follower.finish():

@@ -6,6 +6,7 @@ EXIT_FINE = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INPUT = 3
+EXIT_BROKEN_PIPE = 141  # as if SIGPIPE had ended the process
 
 
 class HemonyError(Exception):

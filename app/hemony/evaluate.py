@@ -3,6 +3,8 @@
 hemony evaluate BUNDLE                           on the test part of the data that it records
 hemony evaluate BUNDLE data=image_folder data.root=DIR
 hemony evaluate A B data=cifar10                 two bundles on the same examples, with McNemar's exact test
+hemony evaluate BUNDLE data=bell_melodies data.condition=clean data.tunes=known data.repeats=1     what hears melodies on bells
+hemony evaluate BUNDLE data=bell_folder data.root=DIR              the same on recordings X.wav with their truths X.json
 
 --format table|json|jsonl|csv    report=FILE.html    batch_size=N    accelerator=auto|cpu|gpu
 """

@@ -54,6 +54,10 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     every = epochs_to_validation(config, data) * batches.epoch_batches
     history = History(batches.epoch_batches, start.measuring_s)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
+    if config.trainer.flow:
+        from hemony.lens.flow import FlowRecorder
+
+        callbacks.append(FlowRecorder(history, start.recogniser.network))
     if config.trainer.early_stopping_epochs:
         callbacks.append(EarlyStopping(config.trainer.early_stopping_epochs, batches.epoch_batches))
     callbacks.append(Saver(config.trainer.save_every_s, folder / "run", stop, every))  # last: it saves what the others know

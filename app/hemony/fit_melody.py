@@ -28,7 +28,7 @@ from hemony.tasks.correction import Corrector
 CARD_KEYS = ("onset_f1", "intended_clear", "intended_off", "deviation_median_cents", "deviation_p95_cents", "flag_f1", "ece")
 VALIDATION_LINES = 400  # of tunes that no training heard, by which the temperature is found
 DEFAULTS: dict[str, dict[str, Any]] = {  # what a config leaves open
-    "trainer": {"max_epochs": 40, "batch_size": 16, "ema_decay": 0.995},
+    "trainer": {"max_epochs": 40, "batch_size": 16, "ema_decay": 0.999},
     "optimizer": {"name": OptimizerName.adamw, "learning_rate": 1.5e-3, "weight_decay": 0.02, "momentum": 0.9},
 }
 
@@ -39,14 +39,19 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     device = hardware.pick_device(config.trainer.accelerator)
     hardware.keep_freed_memory()
     assert isinstance(config.model, MelodyConfig)
+    assert isinstance(config.data, BellMelodiesConfig)
     trainer = config.trainer
     torch.manual_seed(derived_seed(config.seed, "weights"))
     network = build(config.model)
-    batches = BellBatches(trainer.batch_size or 1, trainer.max_epochs or 1, config.seed, config.data.workers)
+    batches = BellBatches(config.data, trainer.batch_size or 1, trainer.max_epochs or 1, config.seed)
     durable.write_json(folder / "run" / "config.json", plain(config))
     module = Corrector(network, rules.build(config.rule), config, -(-len(batches) // trainer.accumulate_batches))
     history = History(batches.epoch_batches)
     callbacks: list[lightning.Callback] = [history, Progress(history, batches.epochs)]
+    if trainer.flow:
+        from hemony.lens.flow import FlowRecorder
+
+        callbacks.append(FlowRecorder(history, network))
     callbacks.append(Saver(trainer.save_every_s, folder / "run", stop, 0))
     with stop.deferred():
         run_lightning(module, batches, None, config, folder / "run", device, callbacks)

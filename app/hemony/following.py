@@ -34,6 +34,7 @@ from hemony.models.ear import (
 )
 from hemony.models.sense import FURTHEST, LOOK_AHEAD
 
+CUT_OFF_S = 0.06  # before the end: what seems to begin there is the end itself
 LARGEST = SAMPLE_RATE_HZ // 2  # samples that are taken at a time
 KEPT_S = 6.0  # of the sound
 KEPT_NOTES = 80  # for the sense of melody
@@ -69,6 +70,7 @@ class Follower:
         self.kinds = torch.zeros(len(KINDS))
         self.strikes: list[Strike] = []
         self.decided = 0  # of self.strikes
+        self.end: int | None = None  # samples, where it is known
 
     def feed(self, samples: npt.NDArray[np.float32]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(samples), LARGEST):
@@ -87,6 +89,7 @@ class Follower:
 
     def finish(self) -> Iterator[dict[str, Any]]:
         """What the end of the sound cuts off."""
+        self.end = self.first + len(self.wave) - round(CUT_OFF_S * SAMPLE_RATE_HZ)
         yield from self.feed(np.zeros(NEEDED + FRAME, np.float32))
         yield from self.decide(len(self.strikes))
 
@@ -127,6 +130,8 @@ class Follower:
         while self.pending and self.pending[0][0] + NEEDED <= self.first + len(self.wave):
             onset, probability = self.pending.pop(0)
             if self.strikes and onset - self.strikes[-1].onset < APART_S * SAMPLE_RATE_HZ:
+                continue
+            if self.end is not None and onset > self.end:
                 continue
             where = torch.tensor([onset - self.first])
             with torch.inference_mode():

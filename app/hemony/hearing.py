@@ -32,7 +32,7 @@ from hemony.models.sense import FURTHEST
 
 CANDIDATE = 0.02  # probability of an onset from which it is worth asking for its pitch
 APART_S = 0.1  # least, from one onset to the next
-ONSET_SHARE, LEAST_SCORE = 2.0, -3.0  # of what counts as a strike; chosen by composed tunes
+ONSET_SHARE, LEAST_SCORE = 3.0, -1.5  # of what counts as a strike; chosen by composed tunes
 FRAMES_AT_ONCE = 6000  # of a recording
 MELODY_PROBABILITY = (
     0.7  # of the pitch of half of the notes; of speech, drums and noise it is about a half, of noisy bells above 0.9

@@ -6,6 +6,7 @@ hemony inspect gradients package.module:factory      anybody's own module; facto
 
   gradients    the chain rule, verified: Taylor remainders of every layer, with a wrong gradient as a control
   cost         every product of matrices in a step, m x n x p, there and back, and how near it comes to what the machine can do
+  flow         gradients and dead units layer by layer, over the training where trainer.flow=true recorded them
   landscape    the loss around the weights beside its Taylor models, and how curved it is: which learning rates can work
   features     of a recogniser: linear probes, filters, maps, where it looks, what pleases its classes
   connections  k of n links, and what those that are not there save; for sound, how many bands are enough
@@ -26,7 +27,7 @@ from typing import Any
 
 from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, UsageError
 
-PARTS = ("gradients", "cost", "landscape", "features", "connections", "harmonic")
+PARTS = ("gradients", "cost", "flow", "landscape", "features", "connections", "harmonic")
 FORMATS = ("table", "json")
 
 

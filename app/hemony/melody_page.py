@@ -21,6 +21,9 @@ WRONG, NEAR, MEANT = "#f0955a", "#98a4ae", "#4cc2d4"
 LISTEN_RATE_HZ = 32_000
 
 
+NOTHING = "No melody on bells is to be heard."
+
+
 def picture(mono: Values, sample_rate_hz: int, notes: Notes, off: Values, moves: Values) -> bytes:
     """A PNG: the spectrogram with the notes on it, the notes as they sound and as they are meant, and how far each is off.
 
@@ -55,6 +58,9 @@ def picture(mono: Values, sample_rate_hz: int, notes: Notes, off: Values, moves:
     middle.hlines(sounding, notes.onset_s, ends_s, colors=colours, linewidth=2.5, label="as it sounds")
     middle.vlines(notes.onset_s[moves != 0], notes.intended_midi[moves != 0], sounding[moves != 0], colors=WRONG, linewidth=1)
     lines = np.arange(np.floor(low), np.ceil(high) + 1).astype(int)
+    middle.set_ylim(low - 1, high + 1)
+    if not len(notes):
+        middle.text(duration_s / 2, (low + high) / 2, NOTHING, ha="center", va="center")
     middle.set_yticks(lines, [note_name(int(midi)) for midi in lines])
     middle.grid(axis="y", linewidth=0.3)
     middle.set_ylabel("note")
@@ -124,7 +130,7 @@ def page(
         )
         + section(
             "What was wrong",
-            "Every note that was moved.",
+            "Every note that was moved." if rows else NOTHING,
             f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>',
         )
     )

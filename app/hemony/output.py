@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from hemony.errors import UsageError
 
+WIDE = 10_000  # columns of a terminal, so that nothing is cut off: it wraps by itself
 RAVEN = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Begin Path", "Label", "Score")
 
 
@@ -30,15 +31,15 @@ def take_format(arguments: list[str], default: str, formats: Iterable[str]) -> t
     return rest, form
 
 
-def print_rows(rows: list[dict[str, Any]], form: str) -> None:
-    """One flat object, or one a row: `json` prints a single row as an object and several as a list."""
+def print_rows(rows: list[dict[str, Any]], form: str, columns: tuple[str, ...] = ()) -> None:
+    """One flat object, or one a row: `json` prints a single row as an object and several as a list. `columns`, where there may be no row."""
     if form == "json":
         print(as_json(rows[0] if len(rows) == 1 else rows, indent=1))
     elif form == "jsonl":
         for row in rows:
             print(as_json(row))
     elif form == "csv":
-        print(as_csv(rows), end="")
+        print(as_csv(rows, columns), end="")
     else:
         print_table(rows)
 
@@ -49,10 +50,10 @@ def as_json(value: Any, indent: int | None = None, file: TextIO | None = None) -
     return json.dumps(value, indent=indent, ensure_ascii=escape, allow_nan=False)
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
+def as_csv(rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> str:
     """A header and a line a row; the columns are all keys in the order in which they first appear."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys((*columns, *(key for row in rows for key in row)))), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -133,7 +134,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         table.add_column(str(number), justify="right")
     for key in dict.fromkeys(key for row in rows for key in row):
         table.add_row(key, *(shown(row.get(key)) for row in rows))
-    Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False).print(table)
+    Console(file=sys.stdout, width=WIDE, highlight=False, markup=False).print(table)
 
 
 def shown(value: Any) -> str:

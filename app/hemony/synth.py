@@ -57,11 +57,11 @@ def main(arguments: list[str]) -> int:
     from hemony import output
     from hemony.bells.notes import write_truth
     from hemony.media.audio import check_writable, write_audio
-    from hemony.media.files import check_folder
+    from hemony.media.files import check_file
 
     check_writable(Path(options.out))
     if options.truth:
-        check_folder(Path(options.truth))
+        check_file(Path(options.truth))
         if Path(options.truth).resolve() == Path(options.out).resolve():
             raise UsageError(f"--truth {options.truth} is where --out writes: name another file")
     score, wave, notes = rendered(options)

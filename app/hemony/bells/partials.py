@@ -47,6 +47,7 @@ APART_LEAST_HZ, APART_MOST = 0.9, 1.3  # that a second mode is off; the latter i
 GAIN = 0.7  # a second mode leaves at most so much of the energy that one left
 LEAST_SHARE = 0.12  # of the louder mode's amplitude, that the other has
 FOUND_HZ = 1.0  # a partial whose frequency is no better known was not found
+OPPOSED = 4.0  # times what they sound like together, that two modes may have apart; more is one mode less another
 FAINTEST = 1e-6  # amplitude of a partial, full scale 1
 LONG_S = 1.7  # that the partials that make the strike note are listened to
 AT_ONCE = 64  # notes: what they take in memory
@@ -342,5 +343,8 @@ def summary(heard: Heard, rough_hz: Values, table: BellTable) -> Partials:
     strike_hz[heard_at] = np.nanmedian(anchors[heard_at], axis=1)
     if any(table.partials[index].doublet_share for index, _ in table.anchors):  # single modes need no help from other strokes
         strike_hz = strike_together(strike_hz, frequency_hz, heard.error_hz, rough_hz, table)
-    level_db = 10 * np.log10((size**2).sum(axis=(1, 2)) / 2 + 1e-12)
+    power = (size**2).sum(axis=2)
+    together = np.abs((heard.amplitude * found[..., None]).sum(axis=2)) ** 2
+    power = np.where(power > OPPOSED * together, together, power)
+    level_db = 10 * np.log10(power.sum(axis=1) / 2 + 1e-12)
     return Partials(frequency_hz, np.where(found, total, np.nan), t60_s, phase, strike_hz, level_db)

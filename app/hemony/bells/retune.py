@@ -5,6 +5,7 @@ are subtracted at their frequencies and added at the new ones. Both have one pha
 cannot click; strike, decay and neighbours stay as they are.
 """
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -38,7 +39,8 @@ def retune(waves: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
     """
     if not np.any(factor_cents) or not waves.any():
         return waves.copy()
-    channels = waves.reshape(len(waves), -1).astype(np.float64)
+    exponent = math.frexp(float(np.abs(waves).max()))[1]
+    channels = np.ldexp(waves.reshape(len(waves), -1).astype(np.float64), -exponent)  # near full scale, and nothing is rounded
     change = np.zeros_like(channels)
     duration_s = len(waves) / sample_rate_hz
     for low_s, high_s in stretches(duration_s):
@@ -59,7 +61,7 @@ def retune(waves: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
             audible_s = UNHEARD_DB / 20 * np.log(10) / max(float(-own.rate.real.max()), 1e-3)
             samples = min(len(waves) - start, int(np.ceil(audible_s * sample_rate_hz)))
             change[start : start + samples] += difference(own, float(moved_cents[place]), late_s, sample_rate_hz, samples)
-    retuned: Wave = (channels + change).astype(np.float32).reshape(waves.shape)
+    retuned: Wave = np.ldexp(channels + change, exponent).astype(np.float32).reshape(waves.shape)
     return retuned
 
 

@@ -27,13 +27,21 @@ def read_scala(path: Path) -> Values:
         text = path.read_text(encoding="latin-1")
     except OSError as error:
         raise InputError(f"{shown(path)}: {error.strerror}") from None
+    text = text.removeprefix("\ufeff").removeprefix("\u00ef\u00bb\u00bf")  # a byte order mark
     lines = [line.strip() for line in text.splitlines() if not line.startswith("!")]
+    line = ""
     try:
-        count, pitches = int(lines[1].split()[0]), [pitch_cents(line) for line in lines[2:14]]
+        line = lines[1]
+        count = int(line.split()[0])
+        pitches = [pitch_cents(line := given) for given in lines[2:14]]
     except (IndexError, ValueError, ZeroDivisionError):
-        raise InputError(f"{shown(path)} is no Scala file: a description, a count and a pitch a line are expected") from None
+        raise InputError(
+            f"{shown(path)} is no Scala file (at '{line[:40]}'): a description, a count and a pitch a line are expected"
+        ) from None
     if count != 12 or len(pitches) != 12:
-        raise InputError(f"{shown(path)}: a scale of twelve notes to the octave is expected, not {count}")
+        raise InputError(
+            f"{shown(path)}: a scale of twelve notes to the octave is expected; it names {count} and holds {len(pitches)}"
+        )
     offsets: Values = np.array([0.0, *pitches[:-1]]) - 100 * np.arange(12)
     offsets -= offsets[9]
     if not abs(pitches[-1] - 1200) <= 1 or not np.abs(offsets).max() <= FURTHEST_CENTS:

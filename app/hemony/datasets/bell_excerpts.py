@@ -21,6 +21,7 @@ from hemony.models.ear import KINDS, SAMPLE_RATE_HZ
 EXCERPT_S = 8.0
 KIND_SHARES = (0.4, 0.2, 0.2, 0.2)  # of KINDS
 FOREIGN_SHARE = 0.08  # of the excerpts, with sounds that are no bells
+HARD_SHARE = 0.3  # of the others: quick, in a large room, with noise; where most is missed there is most to learn
 ANYTHING = Range((0.0, 12.0), (0.5, 1.5), ((0.5, 1.5),), (-30.0, -5.0), 3.0)
 OCTAVES = 9  # of the microphone's response
 
@@ -55,9 +56,10 @@ def excerpts(melodies: Melodies, count: int, draw: np.random.Generator) -> Excer
             kinds.append(-1)
             continue
         place = int(draw.choice(len(KINDS), p=KIND_SHARES))
+        hard = draw.random() < HARD_SHARE
         score = fitting(melodies.score(draw), KINDS[place])
-        score, begins_s = beginning(moved(score, draw), draw)
-        wave, notes = play(score, begins_s, drawn_mistuning(draw), drawn_playing(place, draw), torch_draw)
+        score, begins_s = beginning(moved(score, draw), draw, quick=hard)
+        wave, notes = play(score, begins_s, drawn_mistuning(draw), drawn_playing(place, draw, hard=hard), torch_draw)
         wave = functional.pad(wave, (0, max(0, samples - len(wave))))[:samples]
         wave = through_microphone(wave, draw)
         if draw.random() < 0.4:
@@ -79,13 +81,17 @@ def moved(score: Score, draw: np.random.Generator) -> Score:
     return score.transposed(int(draw.integers(-6, 7)))
 
 
-def beginning(score: Score, draw: np.random.Generator) -> tuple[Score, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def beginning(
+    score: Score, draw: np.random.Generator, *, quick: bool
+) -> tuple[Score, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """A stretch of the score that lasts as long as an excerpt, and when each note begins."""
     first = int(draw.integers(len(score.midi)))
     order = np.roll(np.arange(len(score.midi)), -first)
     beats = np.log(np.array(score.beats)[order])
     slow = draw.random() < 0.15
-    low, high = np.sort(draw.uniform(0.6, 2.0, 2) if slow else draw.uniform(0.13, 0.65, 2))
+    low, high = np.sort(
+        draw.uniform(0.13, 0.35, 2) if quick else draw.uniform(0.6, 2.0, 2) if slow else draw.uniform(0.13, 0.65, 2)
+    )
     steps_s = (
         low * (high / low) ** ((beats - beats.min()) / max(float(np.ptp(beats)), 1e-9)) * np.exp(draw.normal(0, 0.03, len(beats)))
     )
@@ -104,7 +110,7 @@ def drawn_mistuning(draw: np.random.Generator) -> Mistuning:
     )
 
 
-def drawn_playing(place: int, draw: np.random.Generator) -> Playing:
+def drawn_playing(place: int, draw: np.random.Generator, *, hard: bool) -> Playing:
     return Playing(
         kind=KINDS[place],
         sample_rate_hz=SAMPLE_RATE_HZ,
@@ -115,8 +121,8 @@ def drawn_playing(place: int, draw: np.random.Generator) -> Playing:
         transient_db=float(draw.uniform(-35, -5)),
         dynamics_db=float(draw.uniform(0, 4)),
         chord_every=int(draw.choice((0, 1, 2, 3), p=(0.55, 0.1, 0.25, 0.1))),
-        room_t60_s=float(draw.uniform(0.2, 2.5)) if draw.random() < 0.6 else 0.0,
-        snr_db=float(draw.uniform(4, 30)) if draw.random() < 0.55 else None,
+        room_t60_s=float(draw.uniform(0.8, 2.2)) if hard else float(draw.uniform(0.2, 2.5)) if draw.random() < 0.6 else 0.0,
+        snr_db=float(draw.uniform(6, 14)) if hard else float(draw.uniform(4, 30)) if draw.random() < 0.55 else None,
     )
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hemony import bundle as bundles
-from hemony import melody_bundle
+from hemony import durable, melody_bundle
 from hemony.bundle import AUDIO_TASK, Bundle
 from hemony.errors import InputError
-from hemony.lens import connections, costs, examples, features, gradients, harmonic, landscape, subjects, tables
+from hemony.lens import connections, costs, examples, features, flow, gradients, harmonic, landscape, subjects, tables
 from hemony.lens.examples import Examples
 from hemony.lens.features import PROBED
 from hemony.lens.subjects import DRAWN, FEW, Trial
@@ -24,6 +24,7 @@ class Inspected:
     optimizer: dict[str, Any]  # that trained it; empty for somebody's own module
     bundle: Bundle | None = None  # a recogniser's,
     examples: Examples | None = None  # with its data
+    history: list[dict[str, float]] = field(default_factory=list)  # of its training
 
 
 def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> Inspected:
@@ -47,7 +48,12 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> I
             raise
         about = f"on noise: {error}"
     return Inspected(
-        about, lambda count: subjects.of_recogniser(loaded, drawn, seed, count), loaded.config["optimizer"], loaded, drawn
+        about,
+        lambda count: subjects.of_recogniser(loaded, drawn, seed, count),
+        loaded.config["optimizer"],
+        loaded,
+        drawn,
+        durable.read_json(folder / bundles.HISTORY),
     )
 
 
@@ -69,6 +75,12 @@ def of_gradients(subject: Inspected, seed: int) -> Part | str:
 def of_cost(subject: Inspected, seed: int) -> Part | str:
     found = costs.inspect(subject.trials(FEW))
     return Part(found.facts(), costs.shown(found), tables.cost_table(found.rows()))
+
+
+def of_flow(subject: Inspected, seed: int) -> Part | str:
+    found = flow.inspect(subject.trials(DRAWN), subject.history)
+    facts = found.facts()
+    return Part(facts, flow.shown(found), tables.flow_table(facts))
 
 
 def of_landscape(subject: Inspected, seed: int) -> Part | str:
@@ -101,6 +113,7 @@ def of_harmonic(subject: Inspected, seed: int) -> Part | str:
 PARTS: dict[str, Callable[[Inspected, int], Part | str]] = {
     "gradients": of_gradients,
     "cost": of_cost,
+    "flow": of_flow,
     "landscape": of_landscape,
     "features": of_features,
     "connections": of_connections,

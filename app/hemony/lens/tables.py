@@ -79,3 +79,13 @@ def harmonic_table(facts: dict[str, Any]) -> str:
                 f"{clip['label']:<16}  {terms:>8}  {step['energy_share']:>6.0%}  {step['probability']:>11.3f}  {step['predicted']}"
             )
     return "\n".join(lines)
+
+
+def flow_table(facts: dict[str, Any]) -> str:
+    """A line a layer, and what is out of order in words."""
+    width = max([len("layer"), *(len(row["name"]) for row in facts["layers"])])
+    lines = [f"{'layer':<{width}}  {'gradient':>9}  dead units"]
+    for row in facts["layers"]:
+        dead = "" if row["dead_share"] is None else f"{row['dead_share']:>10.0%}"
+        lines.append(f"{row['name']:<{width}}  {row['gradient_norm']:>9.1e}  {dead}".rstrip())
+    return "\n".join([*lines, *facts["words"]])

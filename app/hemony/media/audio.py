@@ -20,7 +20,7 @@ import soxr
 from hemony import durable
 from hemony.errors import InputError, UsageError
 from hemony.media import FULL_SCALE
-from hemony.media.files import check_folder, find_files, open_regular, shown, what_it_is
+from hemony.media.files import check_file, find_files, open_regular, shown, what_it_is
 
 Samples = npt.NDArray[np.int16]
 
@@ -67,11 +67,12 @@ class Recording:
     sample_rate_hz: int
     floats: bool  # whether the file holds floats
     tags: dict[str, str]  # TAGS that it has
+    repaired: int  # values that were no numbers, and are silence now
 
 
 def read_recording(path: Path, most_s: float = 3600.0) -> Recording:
     """A whole recording; values that are not finite become silence. Raises InputError, also for one of more than `most_s` seconds."""
-    name, blocks, frames = shown(path), [], 0
+    name, blocks, frames, repaired = shown(path), [], 0, 0
     with opened(path) as (file, header):
         rows = max(LEAST_ROWS, BLOCK_VALUES // header.channels)
         while True:
@@ -81,6 +82,7 @@ def read_recording(path: Path, most_s: float = 3600.0) -> Recording:
                 raise InputError(f"{name}: damaged audio ({getattr(error, 'error_string', None) or one_line(error)})") from None
             if not len(block):
                 break
+            repaired += block.size - int(np.isfinite(block).sum())
             blocks.append(np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0))
             frames += len(block)
             if frames > most_s * header.sample_rate_hz or frames * header.channels > MOST_HELD_VALUES:
@@ -91,7 +93,7 @@ def read_recording(path: Path, most_s: float = 3600.0) -> Recording:
         tags = {name: getattr(file, name) for name in TAGS if getattr(file, name)}
     if not frames:
         raise InputError(f"{name}: no sound in it (0 samples)")
-    return Recording(np.concatenate(blocks), header.sample_rate_hz, floats, tags)
+    return Recording(np.concatenate(blocks), header.sample_rate_hz, floats, tags, repaired)
 
 
 def check_writable(path: Path, sample_rate_hz: int = 0, channels: int = 1) -> tuple[str, str]:
@@ -101,7 +103,7 @@ def check_writable(path: Path, sample_rate_hz: int = 0, channels: int = 1) -> tu
     """
     if path.suffix.lower() not in WRITTEN:
         raise UsageError(f"{shown(path)}: sound is written as one of {', '.join(WRITTEN)}")
-    check_folder(path)
+    check_file(path)
     form, subtype = WRITTEN[path.suffix.lower()]
     most_hz, most_channels = MOST_WRITTEN[form]
     if sample_rate_hz > most_hz or channels > most_channels:

@@ -36,6 +36,15 @@ def check_folder(path: Path) -> None:
         raise UsageError(f"{shown(path)}: there is no folder {shown(path.parent)}")
 
 
+def check_file(path: Path) -> None:
+    """Raise UsageError where no regular file can be written: a folder, a device, a pipe, or no folder to hold it."""
+    if path.is_dir():
+        raise UsageError(f"{shown(path)} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{shown(path)} is no regular file, and is not written to; name a file")
+    check_folder(path)
+
+
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
     """A regular file that is not empty, open for reading. A pipe or a device is refused before it can block. Raises InputError."""

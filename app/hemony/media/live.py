@@ -1,5 +1,6 @@
 """Sound that is still being made: raw samples from a pipe, or a microphone."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -11,6 +12,7 @@ import soxr
 from hemony.errors import InputError, UsageError
 from hemony.media.audio import LEAST_RATE_HZ, MOST_CHANNELS, MOST_RATE_HZ, Samples, as_int16, mixed
 
+LOUDEST = 8.0  # times full scale, that a sample in float32 may be
 READ_S = 0.01  # read at a time: what a row may be late by
 BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "u8": 1}
 
@@ -57,12 +59,22 @@ def raw_blocks(stream: BinaryIO, form: RawFormat, sample_rate_hz: int) -> Iterat
         raise InputError("the stream ended before there was a sample in it")
 
 
+def stdin() -> BinaryIO:
+    """Raises InputError where there is none."""
+    if sys.stdin is None:
+        raise InputError("stdin is closed: a stream has to come from somewhere")
+    return sys.stdin.buffer
+
+
 def values(raw: bytes, form: RawFormat) -> npt.NDArray[np.float32]:
     """Interleaved samples in -1 to 1."""
     if form.encoding == "u8":
         return np.asarray(np.frombuffer(raw, np.uint8) / 128 - 1, dtype=np.float32)
     if form.encoding == "f32le":
-        return np.frombuffer(raw, "<f4").astype(np.float32)
+        floats = np.frombuffer(raw, "<f4").astype(np.float32)
+        if np.count_nonzero(~(np.abs(floats) <= LOUDEST)) > len(floats) / 2:
+            raise InputError("most of what comes is no sound in float32: say by --encoding what it is")
+        return np.clip(floats, -LOUDEST, LOUDEST)
     if form.encoding == "s24le":
         triples = np.frombuffer(raw, np.uint8).reshape(-1, 3)
         padded = np.zeros((len(triples), 4), np.uint8)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from hemony.config import MelodyConfig
 from hemony.models.ear import Ear
-from hemony.models.sense import MelodySense
+from hemony.models.sense import MelodySense, settled
 
 
 class MelodyNetwork(nn.Module):
@@ -17,10 +17,15 @@ class MelodyNetwork(nn.Module):
         self.sense = sense
 
     def meant(self, semitones: Tensor, step_s: Tensor, streaming: bool = False) -> Tensor:
-        """Logits (B, N, answers) of what notes (B, N) were meant to be; see `MelodySense`."""
+        """Logits (B, N, answers) of what notes (B, N) were meant to be; see `MelodySense`. What is not certain is heard a second time."""
+        there = torch.ones_like(semitones, dtype=torch.bool)
         with torch.inference_mode():
-            logits: Tensor = self.sense(semitones, step_s, torch.ones_like(semitones, dtype=torch.bool), streaming)
-        return logits
+            logits: Tensor = self.sense(semitones, step_s, there, streaming)
+            if streaming:
+                return logits
+            moved, certain = settled(semitones, logits)
+            again: Tensor = self.sense(moved, step_s, there, certain=certain)
+            return torch.where(certain[..., None], logits, again)
 
 
 def build(config: MelodyConfig) -> MelodyNetwork:

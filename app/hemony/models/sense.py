@@ -3,6 +3,9 @@
 A transformer over notes that never sees a pitch by itself, only intervals: between any two notes their distance in semitones and in places has
 a key and a value of its own (Shaw et al. 2018; Huang et al. 2018, "Music Transformer", equation 3). So a tune is heard alike in every key,
 what a note is off from the grid of semitones is a feature of it, and an answer is a step from the semitone that is nearest.
+
+A melody may be heard a second time: the notes whose answers are certain are then where they were meant to be, and the others are judged in
+better company.
 """
 
 import math
@@ -11,13 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hemony.models.precision import at_least_float32
+
 FURTHEST = 2  # semitones from the nearest one to what was meant, up or down
 ANSWERS = 2 * FURTHEST + 1
 WIDEST = 25  # semitones between two notes; wider intervals are heard as this
 REACH = 48  # places between two notes; further ones are heard as this far
 NEIGHBOURS = 6  # notes on either side whose intervals a note knows from the beginning: what makes a motif
 HARMONICS = 4  # of the place between two semitones, as sines and cosines
+FEATURES = 7 + 2 * HARMONICS
 LOOK_AHEAD = 1  # notes that may be waited for in a stream
+CERTAIN = 0.97  # probability from which an answer is not asked for again
 
 
 class MelodySense(nn.Module):
@@ -25,22 +32,25 @@ class MelodySense(nn.Module):
 
     def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.Linear(6 + 2 * HARMONICS, width), nn.GELU(), nn.Linear(width, width))
+        self.enter = nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), nn.Linear(width, width))
         self.motifs = nn.Parameter(torch.randn(2 * NEIGHBOURS, 2 * WIDEST + 2, width) * 0.02)  # by neighbour and interval
         self.blocks = nn.ModuleList(SenseBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, ANSWERS)
 
-    def forward(self, semitones: Tensor, step_s: Tensor, there: Tensor, streaming: bool = False) -> Tensor:
+    def forward(
+        self, semitones: Tensor, step_s: Tensor, there: Tensor, streaming: bool = False, certain: Tensor | None = None
+    ) -> Tensor:
         """`semitones` (B, N): MIDI numbers on the recording's own grid, with fractions. `step_s` (B, N): time to the next note.
 
         `there` (B, N), bool: which notes exist; the others are padding. `streaming`: each note is judged by those before it and LOOK_AHEAD
-        after it alone.
+        after it alone. `certain` (B, N), bool: which notes are known to be meant as they are, if any; see `settled`.
         """
         count = semitones.shape[1]
         nearest = semitones.round()
         ahead = 0 if streaming else NEIGHBOURS  # the next note is waited for below
-        notes = self.enter(features(semitones, step_s, there, streaming)) + self.motif(nearest.long(), there, ahead)
+        known = torch.zeros_like(there) if certain is None else certain
+        notes = self.enter(features(semitones, step_s, there, streaming, known)) + self.motif(nearest.long(), there, ahead)
         intervals = (nearest[:, None, :] - nearest[:, :, None]).long().clamp(
             -WIDEST, WIDEST
         ) + WIDEST  # (B, N, N), from row to column
@@ -75,8 +85,15 @@ class MelodySense(nn.Module):
         return total
 
 
-def features(semitones: Tensor, step_s: Tensor, there: Tensor, streaming: bool) -> Tensor:
-    """What is known of each note by itself and beside its neighbours (B, N, 6 + 2 HARMONICS); no pitch, only what stays when all are moved.
+def settled(semitones: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Notes (B, N) as they are heard again after first answers (B, N, ANSWERS), and of which the answer is certain: those are moved to it."""
+    share, answer = at_least_float32(logits.detach()).softmax(dim=-1).max(dim=-1)
+    certain = share >= CERTAIN
+    return torch.where(certain, semitones.round() + answer - FURTHEST, semitones), certain
+
+
+def features(semitones: Tensor, step_s: Tensor, there: Tensor, streaming: bool, certain: Tensor) -> Tensor:
+    """What is known of each note by itself and beside its neighbours (B, N, FEATURES); no pitch, only what stays when all are moved.
 
     Steps in time are logarithms beside their mean: that of the piece, or in a stream of what has been heard, where what comes next is 0.
     """
@@ -93,7 +110,7 @@ def features(semitones: Tensor, step_s: Tensor, there: Tensor, streaming: bool) 
     since_last = (before - mean).clamp(-3, 3)
     since_last[:, 0] = 0
     turns = 2 * math.pi * off[..., None] * torch.arange(1, HARMONICS + 1, device=off.device)
-    plain = (off * 2, off.abs() * 2, to_next, since_last, functional.pad(rise, (1, 0)), rise_to_next)
+    plain = (off * 2, off.abs() * 2, to_next, since_last, functional.pad(rise, (1, 0)), rise_to_next, certain.to(off.dtype))
     return torch.cat((torch.stack(plain, dim=-1), turns.sin(), turns.cos()), dim=-1)
 
 
@@ -135,7 +152,7 @@ class IntervalAttention(nn.Module):
         scores = scores + (query @ self.interval_tables[0].transpose(-1, -2)).gather(3, by_interval)
         scores = scores + (query @ self.distance_tables[0].transpose(-1, -2)).gather(3, by_distance)
         scores = (scores / math.sqrt(key.shape[-1])).masked_fill(~heard[:, None], -1e4)
-        shares = scores.float().softmax(dim=-1)
+        shares = at_least_float32(scores).softmax(dim=-1)
         mixed = shares.to(value.dtype) @ value
         for table, index in ((self.interval_tables[1], by_interval), (self.distance_tables[1], by_distance)):
             sums = shares.new_zeros(*shares.shape[:3], table.shape[1]).scatter_add(3, index, shares)  # attention to each interval

@@ -1,4 +1,4 @@
-"""Training what hears melodies: the ear on recordings, the sense of melody on notes, side by side in every step."""
+"""Training what hears melodies: the sense of melody on notes in every step, the ear on recordings in those that have them."""
 
 import math
 from dataclasses import dataclass
@@ -16,18 +16,20 @@ from hemony.datasets.bell_melodies import UNKNOWN, Lines
 from hemony.datasets.seeding import derived_seed, generator
 from hemony.models.ear import HOP, SAMPLE_RATE_HZ, Ear, pitch_targets
 from hemony.models.melody import MelodyNetwork
+from hemony.models.sense import settled
 from hemony.optimizers import build_optimizer
 from hemony.rules import Rule
 from hemony.tasks.classification import NonFiniteLoss, averaging, learning_rate_share
 
-Batch = tuple[Excerpts, Lines, int]  # and the step
+Batch = tuple[Excerpts | None, Lines, int]  # and the step
 
 MOMENTS = 160  # of a batch, at which pitches are asked for: other recordings teach more than all notes of these
 JITTER = 300  # samples by which an onset may be found too early or too late
 FALSE_SHARE = 0.3  # moments at which nothing begins, beside the onsets
 FALSE_APART_S = 0.06  # of them, from any onset
 EARLY_SHARE = 0.35  # of the moments that are heard as in a stream
-STREAM_EVERY = 4  # steps, of which one judges melodies as in a stream
+STREAM_EVERY = 8  # steps, of which one judges melodies as in a stream
+AGAIN_EVERY = 2  # steps, of which one judges melodies that are heard a second time, unless it is as in a stream
 ONSET_WEIGHT = 4.0  # of a frame with an onset beside one without
 ONSET_SCALE, KIND_SCALE = 10.0, 0.2  # of the losses beside that of the pitch
 
@@ -53,15 +55,16 @@ class Corrector(lightning.LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_index: int) -> Batch:
         excerpts, lines, step = batch
-        return excerpts.to(device), lines.to(device), step
+        return excerpts.to(device) if excerpts else None, lines.to(device), step
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         excerpts, lines, step = batch
         torch.manual_seed(derived_seed(self.config.seed, "step", step))  # dropout
-        draw = generator(self.config.seed, "moments", step, excerpts.waves.device)
-        heard = ear_losses(self.network.ear, excerpts, draw)
-        meant = sense_loss(self.network, lines, streaming=step % STREAM_EVERY == 0)
-        loss = ONSET_SCALE * heard.onset + heard.pitch + KIND_SCALE * heard.kind + meant
+        loss = self.melody_loss(lines, step)
+        if excerpts:
+            draw = generator(self.config.seed, "moments", step, excerpts.waves.device)
+            heard = ear_losses(self.network.ear, excerpts, draw)
+            loss = loss + ONSET_SCALE * heard.onset + heard.pitch + KIND_SCALE * heard.kind
         if not math.isfinite(loss.item()):
             raise NonFiniteLoss(
                 f"the loss is {loss.item()} at step {step}: training stopped before the update, the states saved before it are kept. "
@@ -69,6 +72,19 @@ class Corrector(lightning.LightningModule):
             )
         self.loss = loss.detach()
         return loss
+
+    def melody_loss(self, lines: Lines, step: int) -> Tensor:
+        """How wrong the sense of melody is: at first hearing, at a second one, or in a stream, by turns."""
+        sense = self.network.sense
+        if step % STREAM_EVERY == 0:
+            return sense_loss(sense(lines.semitones, lines.step_s, lines.there, streaming=True), lines.answers)
+        if step % AGAIN_EVERY == 0:
+            return sense_loss(sense(lines.semitones, lines.step_s, lines.there), lines.answers)
+        with torch.no_grad():
+            first = sense(lines.semitones, lines.step_s, lines.there)
+        moved, certain = settled(lines.semitones, first)
+        again = sense(moved, lines.step_s, lines.there, certain=certain)
+        return sense_loss(again, lines.answers.masked_fill(certain, UNKNOWN))
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         self.rule.backward(loss)
@@ -127,6 +143,7 @@ def quiet_moments(excerpts: Excerpts, draw: Generator) -> tuple[Tensor, Tensor]:
     return owner[quiet], onset[quiet]
 
 
-def sense_loss(network: MelodyNetwork, lines: Lines, streaming: bool) -> Tensor:
-    logits = network.sense(lines.semitones, lines.step_s, lines.there, streaming)
-    return functional.cross_entropy(logits.float().transpose(1, 2), lines.answers, ignore_index=UNKNOWN)
+def sense_loss(logits: Tensor, answers: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (B, N, answers) over the notes that have an answer; 0 if none has."""
+    total = functional.cross_entropy(logits.float().transpose(1, 2), answers, ignore_index=UNKNOWN, reduction="sum")
+    return total / (answers != UNKNOWN).sum().clamp(min=1)
