@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hemony import bundle
+from hemony import bundle, melody_bundle
 from hemony.cli import main
 from hemony.lens import chain, subjects, taylor
 from hemony.lens.taylor import Point, Subject, Verdict
@@ -207,3 +207,14 @@ def test_bad_input_gets_a_line(arguments: list[str], words: str, code: int, caps
     said = capsys.readouterr().err.strip().splitlines()
     assert words in said[-1]
     assert "Traceback" not in "\n".join(said)
+
+
+def test_what_hears_melodies_is_proved_part_by_part() -> None:
+    ear, sense = subjects.of_melody(melody_bundle.load(Path("checkpoints/bells")), 0)
+    for trial, layers in ((ear, ("ear.pitch.head", "ear.onset.head")), (sense, ("sense.head", "sense.blocks.2.attention"))):
+        subject = taylor.subject(trial.module, trial.inputs, trial.loss)
+        gradient = subject.gradient
+        for layer in layers:
+            assert verdict(subject, gradient, layer, 0) is Verdict.right
+            wrong = {**gradient, **{key: gradient[key] * 1.01 for key in subject.layers[layer]}}
+            assert verdict(subject, wrong, layer, 0) is Verdict.wrong

@@ -63,7 +63,7 @@ def corrected(bundle: MelodyBundle, kind: BellKind, seed: int) -> None:
     mono = soxr.resample(wave, RATE_HZ, SAMPLE_RATE_HZ, quality="HQ").astype(np.float32)
     notes, heard_kind = notes_of(bundle.network, mono, bundle.temperature)
     hearing_s = time.process_time() - started
-    _, moves = correct.corrections(notes, EQUAL, TOLERANCE_CENTS, None)
+    _, moves, _ = correct.corrections(notes, EQUAL, TOLERANCE_CENTS, None)
     with one_blas_thread():
         tuned = retune(wave, RATE_HZ, notes.onset_s, notes.strike_hz, moves, heard_kind)
     whole_s = time.process_time() - started
@@ -73,7 +73,7 @@ def corrected(bundle: MelodyBundle, kind: BellKind, seed: int) -> None:
     left -= np.median(left)
     resampled = soxr.resample(tuned, RATE_HZ, SAMPLE_RATE_HZ, quality="HQ").astype(np.float32)
     again, _ = notes_of(bundle.network, resampled, bundle.temperature)
-    _, second = correct.corrections(again, EQUAL, correct.AGAIN * TOLERANCE_CENTS, None)
+    _, second, _ = correct.corrections(again, EQUAL, correct.AGAIN * TOLERANCE_CENTS, None)
     print(
         f"  {kind.value:<13} seed {seed}: {int((moves != 0).sum())} of {len(notes)} notes moved; an independent reader then finds |cents off| median "
         f"{np.median(np.abs(left)):.2f}, p95 {np.quantile(np.abs(left), 0.95):.1f}; a second pass moves {int((second != 0).sum())}; the same until "

@@ -1,14 +1,14 @@
 """The gradients of a network on trial: every layer, with a wrong gradient beside each as a control."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 from hemony import charts
 from hemony.lens import chain, taylor
 from hemony.lens.subjects import Trial
-from hemony.lens.taylor import CONTROL, Check, Verdict
+from hemony.lens.taylor import CONTROL, INPUT, Check, Verdict
 from hemony.report import section
 
 
@@ -60,6 +60,8 @@ def inspect(trials: list[Trial], seed: int) -> Gradients:
     for trial in trials:
         subject = taylor.subject(trial.module, trial.inputs, trial.loss)
         found = taylor.check(subject.function, subject.point, subject.gradient, subject.layers, subject.smooth, seed)
+        if trial.prefix:
+            found = [replace(check, name=f"{trial.prefix} {check.name}" if check.name == INPUT else check.name) for check in found]
         checks += found
         smooth |= {check.name: subject.smooth for check in found}
     return Gradients(checks, smooth, chain.demonstrate(seed))

@@ -80,8 +80,8 @@ def of_melody(bundle: MelodyBundle, seed: int) -> list[Trial]:
     lines = melodies.lines(FEW, LINE, draw)
     sense = SenseTrial(bundle.network.sense, lines.step_s.double(), lines.there)
     return [
-        Trial("", EarTrial(bundle.network.ear, heard, seed), (heard.waves,), lambda loss: loss),
-        Trial("", sense, (lines.semitones,), lambda logits: sense_loss(logits, lines.answers)),
+        Trial("ear", EarTrial(bundle.network.ear, heard, seed), (heard.waves,), lambda loss: loss),
+        Trial("sense", sense, (lines.semitones,), lambda logits: sense_loss(logits, lines.answers)),
     ]
 
 

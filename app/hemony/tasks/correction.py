@@ -16,6 +16,7 @@ from hemony.datasets.bell_melodies import UNKNOWN, Lines
 from hemony.datasets.seeding import derived_seed, generator
 from hemony.models.ear import HOP, SAMPLE_RATE_HZ, Ear, pitch_targets
 from hemony.models.melody import MelodyNetwork
+from hemony.models.precision import at_least_float32
 from hemony.models.sense import settled
 from hemony.optimizers import build_optimizer
 from hemony.rules import Rule
@@ -145,5 +146,5 @@ def quiet_moments(excerpts: Excerpts, draw: Generator) -> tuple[Tensor, Tensor]:
 
 def sense_loss(logits: Tensor, answers: Tensor) -> Tensor:
     """Mean cross-entropy of logits (B, N, answers) over the notes that have an answer; 0 if none has."""
-    total = functional.cross_entropy(logits.float().transpose(1, 2), answers, ignore_index=UNKNOWN, reduction="sum")
+    total = functional.cross_entropy(at_least_float32(logits).transpose(1, 2), answers, ignore_index=UNKNOWN, reduction="sum")
     return total / (answers != UNKNOWN).sum().clamp(min=1)
