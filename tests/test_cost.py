@@ -117,3 +117,25 @@ def test_every_figure_of_the_page_is_in_the_json(tmp_path: Path, capsys: pytest.
     assert f"{facts['total']['macs']:,}" in page
     assert [line["mnp"] for line in facts["law"]] == [side**3 for side in cost.LAW_SIDES]
     assert facts["machine"]["flops_a_second"] > 1e8
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.act = nn.Linear(8, 8), nn.ReLU(inplace=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        for _ in range(20):
+            inputs = self.act(self.layer(inputs))
+        return inputs
+
+
+def test_a_layer_that_is_called_often_takes_as_often_as_long() -> None:
+    torch.manual_seed(0)
+    module, inputs = Twice(), (torch.randn(4, 8),)
+    layers, _ = cost.count(module, inputs, Tensor.sum)
+    cost.measure(module, inputs, layers)
+    layer = next(one for one in layers if one.name == "layer")
+    assert layer.macs == 20 * 4 * 8 * 8
+    once, _ = cost.times_s(nn.Linear(8, 8), inputs)
+    assert layer.forward_s > 5 * once

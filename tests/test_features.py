@@ -110,3 +110,11 @@ def test_examples_are_of_all_classes_and_none_was_trained_on() -> None:
 def test_without_data_the_part_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "features", "tests.test_gradients:recurrent"]) == 0
     assert "features: left out" in capsys.readouterr().err
+
+
+def test_it_looks_at_the_last_maps_that_have_places() -> None:
+    digits = bundle.load(IMAGES)
+    examples = Examples(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([1]), "")
+    seen = look(digits, LeNet5(1, 10).requires_grad_(False), examples, 0, torch.randn(1, 1, 32, 32))
+    assert seen is not None
+    assert seen.heat.shape == (5, 5)

@@ -10,7 +10,7 @@ from torch import nn
 from hemony import durable
 from hemony.cli import main
 from hemony.lens import flow
-from hemony.lens.flow import DEAD, GRADIENT, UPDATE, Flow, dead_share, gradient_norm, moved
+from hemony.lens.flow import DEAD, GRADIENT, UPDATE, Flow, dead_share, gradient_rms, moved
 from hemony.lens.subjects import Trial
 
 
@@ -26,7 +26,7 @@ def test_a_unit_that_answers_to_everything_alike_is_dead() -> None:
 def test_gradients_and_steps_are_relative_to_a_layers_size() -> None:
     layer = nn.Linear(2, 2, bias=False)
     layer.weight.grad = torch.full((2, 2), 3.0)
-    assert gradient_norm(layer) == pytest.approx(3.0)
+    assert gradient_rms(layer) == pytest.approx(3.0)
     before = [torch.tensor([3.0, 4.0])]
     assert moved(before, [nn.Parameter(torch.tensor([3.0, 4.5]))]) == pytest.approx(0.1)
 
@@ -83,6 +83,24 @@ def test_a_training_records_it_when_asked_and_learns_the_same(tmp_path: Path, ca
     page = (tmp_path / "seen" / "inspect.html").read_text()
     printed = capsys.readouterr().out
     for row in facts["layers"]:
-        assert f"<td>{row['name']}</td><td>{row['gradient_norm']:.2e}</td>" in page
-        assert f"{row['gradient_norm']:.1e}" in printed
+        assert f"<td>{row['name']}</td><td>{row['gradient_rms']:.2e}</td>" in page
+        assert f"{row['gradient_rms']:.1e}" in printed
     assert "trainer.flow=true does" not in page
+
+
+def test_units_die_in_the_activation_and_along_the_last_axis_of_sequences() -> None:
+    network = nn.Sequential(nn.Linear(3, 40), nn.ReLU(), nn.Linear(40, 2))
+    with torch.no_grad():
+        network[0].bias[2:] = -100.0
+    dead: dict[str, float] = {}
+    with flow.watched(network, dead):
+        network(torch.randn(64, 3))
+    assert dead["0"] >= 0.949
+    assert dead["2"] == 0.0
+    with torch.no_grad():
+        network[0].weight[2:] = 0.0
+    sequence: dict[str, float] = {}
+    only = nn.Sequential(network[0])
+    with flow.watched(only, sequence):
+        only(torch.randn(8, 5, 3))
+    assert sequence["0"] == pytest.approx(0.95)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from hemony import bundle, melody_bundle
 from hemony.cli import main
+from hemony.errors import UsageError
 from hemony.lens import chain, subjects, taylor
 from hemony.lens.taylor import Point, Subject, Verdict
 from hemony.models.lenet5 import LeNet5
@@ -218,3 +219,96 @@ def test_what_hears_melodies_is_proved_part_by_part() -> None:
             assert verdict(subject, gradient, layer, 0) is Verdict.right
             wrong = {**gradient, **{key: gradient[key] * 1.01 for key in subject.layers[layer]}}
             assert verdict(subject, wrong, layer, 0) is Verdict.wrong
+
+
+class Named(nn.Module):
+    """A layer called input, and one that begins so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input, self.input_next = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        answer: Tensor = self.input_next(self.input(inputs).tanh())
+        return answer
+
+
+class Coarse(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs).float().softmax(dim=1).to(inputs.dtype)
+
+
+class Chance(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return functional.dropout(inputs.square(), 0.5, training=True)
+
+
+def orders(module: nn.Module, *inputs: Tensor) -> dict[str, Verdict]:
+    subject = taylor.subject(module, inputs)
+    return {
+        check.name: check.verdict
+        for check in taylor.check(
+            subject.function, subject.point, subject.gradient, subject.layers, subject.smooth, 0, subject.coarse
+        )
+    }
+
+
+def test_a_layer_may_be_called_input() -> None:
+    torch.manual_seed(0)
+    found = orders(Named(), torch.randn(5, 3))
+    assert found == dict.fromkeys(("input", "input_next", "<input>"), Verdict.right)
+
+
+def test_what_answers_zero_and_what_is_rounded_inside_is_not_called_wrong() -> None:
+    torch.manual_seed(0)
+    zero = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+    nn.init.zeros_(zero[2].weight)
+    nn.init.zeros_(zero[2].bias)
+    assert orders(zero, torch.randn(6, 4))["2"] is Verdict.right
+    rounded = taylor.subject(Coarse(), (torch.randn(6, 4),))
+    assert rounded.coarse
+    for scale, verdicts in ((1.0, {Verdict.right, Verdict.unjudged}), (1.01, {Verdict.wrong})):
+        gradient = {key: scale * value for key, value in rounded.gradient.items()}
+        checks = taylor.check(rounded.function, rounded.point, gradient, rounded.layers, rounded.smooth, 0, rounded.coarse)
+        assert {check.verdict for check in checks} <= verdicts
+
+
+@pytest.mark.parametrize("activation", [nn.Hardsigmoid(), nn.Softshrink(), nn.Hardswish(), nn.ReLU(), nn.GELU(), nn.Softplus()])
+def test_activations_with_and_without_kinks_are_right(activation: nn.Module) -> None:
+    torch.manual_seed(0)
+    found = orders(nn.Sequential(nn.Linear(4, 8), activation, nn.Linear(8, 2)), torch.randn(16, 4))
+    assert set(found.values()) == {Verdict.right}
+
+
+def test_what_is_drawn_at_random_is_refused() -> None:
+    with pytest.raises(UsageError, match="drawn at random"):
+        taylor.subject(Chance(), (torch.randn(3, 2),))
+
+
+def answers_a_dict() -> tuple[nn.Module, Tensor]:
+    class Dictionary(nn.Module):
+        def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+            return {"answer": inputs}
+
+    return Dictionary(), torch.ones(2)
+
+
+def two_inputs() -> tuple[nn.Module, list[Tensor]]:
+    return nn.Bilinear(3, 4, 2), [torch.randn(5, 3), torch.randn(5, 4)]
+
+
+def test_a_factory_may_give_several_inputs_and_has_to_give_a_tensor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "gradients", "tests.test_gradients:two_inputs"]) == 0
+    assert "input1" in capsys.readouterr().out
+    assert main(["inspect", "gradients", "tests.test_gradients:answers_a_dict"]) == 2
+    assert main(["inspect", "flow", "tests.test_gradients:two_inputs", "data=digits"]) == 2
+
+
+@pytest.mark.parametrize("part", ["cost", "flow", "connections"])
+def test_what_hears_melodies_is_inspected(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", part, "checkpoints/bells"]) == 0
+    assert "ear.onset.past.0" in capsys.readouterr().out

@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
         log(f"{options.recording}: {recording.repaired:,} values are no numbers, and are taken for silence")
     notes, kind = heard(bundle, waves, rate_hz)
     tolerance_cents = TOLERANCE_CENTS if options.tolerance_cents is None else options.tolerance_cents
-    if MARK in recording.tags.get("comment", "") and options.tolerance_cents is None:
+    if MARK in recording.tags.get("comment", "") and options.tolerance_cents is None and tuned_to(notes, options.a4):
         tolerance_cents *= AGAIN
         log(f"{options.recording} was corrected before: only notes more than {tolerance_cents:g} cents off are moved again")
     off, moves, tuning_cents = corrections(notes, temperament, tolerance_cents, options.a4)
@@ -165,6 +165,16 @@ def heard(bundle: "MelodyBundle", waves: Any, rate_hz: int) -> "tuple[Notes, Bel
     return notes_of(bundle.network, np.ascontiguousarray(mono, dtype=np.float32), bundle.temperature)
 
 
+def tuned_to(notes: "Notes", a4_hz: float | None) -> bool:
+    """Whether notes are in the tuning that is asked for, if any is."""
+    from hemony.bells.grid import wrapped_cents
+    from hemony.bells.tuning import cents_between
+
+    if a4_hz is None:
+        return True
+    return abs(float(wrapped_cents(np.array(notes.tuning_cents - cents_between(notes.a4_hz, a4_hz))))) <= TOLERANCE_CENTS
+
+
 def mono_of(waves: Any) -> Any:
     """The mean of the channels (samples, channels), each turned to the sign of the first, so that none cancels another."""
     signs = np.where(waves.T @ waves[:, 0] < 0, -1.0, 1.0).astype(np.float32)
@@ -186,7 +196,7 @@ def corrections(
     off = sounding - tuning_cents
     # a tuning is known but for whole semitones: the way to another is the nearer one, and transposes nothing
     away = off if a4_hz is None else off + float(wrapped_cents(np.array(tuning_cents - cents_between(notes.a4_hz, a4_hz))))
-    unsure = (notes.confidence < UNSURE) & (np.abs(away) < 50)
+    unsure = (notes.confidence < UNSURE) & (np.abs(away) < 50) & (a4_hz is None)  # to another tuning all go together
     return off, np.where((np.abs(away) > tolerance_cents) & ~unsure, -away, 0.0), tuning_cents
 
 

@@ -51,7 +51,7 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     if trainer.flow:
         from hemony.lens.flow import FlowRecorder
 
-        callbacks.append(FlowRecorder(history, network))
+        callbacks.append(FlowRecorder(history, network, config.data.recordings_every))
     callbacks.append(Saver(trainer.save_every_s, folder / "run", stop, 0))
     with stop.deferred():
         run_lightning(module, batches, None, config, folder / "run", device, callbacks)

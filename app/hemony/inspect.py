@@ -17,7 +17,7 @@ hemony inspect gradients package.module:factory      anybody's own module; facto
   --seed N     of directions and examples (0)
 
 Examples come from the data that the bundle records, or from data=; where that is not there, parts that need none go on without.
-Exit code 1: a gradient is wrong.
+Exit code 1: a gradient is wrong; 3: a part could not be done, the others are there.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, UsageError
+from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, UsageError
 
 PARTS = ("gradients", "cost", "flow", "landscape", "features", "connections", "harmonic")
 FORMATS = ("table", "json")
@@ -37,13 +37,20 @@ def main(arguments: list[str]) -> int:
     from hemony import durable, output
     from hemony.hardware import log
     from hemony.lens import parts
+    from hemony.lens.subjects import one_line
     from hemony.report import whole
 
     subject = parts.inspected(options.subject, options.parts, options.overrides, options.seed)
     log(f"{options.subject}: {subject.about}")
     found: dict[str, parts.Part] = {}
+    failed = False
     for name in options.parts:
-        part = parts.PARTS[name](subject, options.seed)
+        try:
+            part = parts.PARTS[name](subject, options.seed)
+        except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:  # what the other parts found is not lost
+            log(f"hemony: {name} cannot be done: {one_line(error)}")
+            failed = True
+            continue
         if isinstance(part, str):
             log(f"{name}: left out, {part}")
         else:
@@ -62,7 +69,7 @@ def main(arguments: list[str]) -> int:
     if wrong:
         log(f"hemony: the gradient of {', '.join(wrong)} is wrong")
         return EXIT_CHECK_FAILED
-    return EXIT_FINE
+    return EXIT_INPUT if failed else EXIT_FINE
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -22,6 +22,7 @@ from torch.utils.module_tracker import ModuleTracker
 from hemony.models.lenet5 import ConnectedConv
 
 RUNS = 5  # of a layer, whose median time counts
+CALLS = 8  # of a layer that is called more often, that are timed for all
 PEAK_RUNS = 20  # of what the machine is measured by, of which the fastest counts
 MATRIX, COPIED = 1536, 2**24  # side of the matrices, and numbers copied, by which the machine is measured
 LAW_SIDES = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -267,14 +268,15 @@ def count(module: nn.Module, inputs: Args, loss: Callable[[Any], Tensor]) -> tup
 
 def measure(module: nn.Module, inputs: Args, layers: list[LayerCost]) -> None:
     """Fill in how long each layer takes by itself, the layers within it left out: the median of RUNS."""
-    kept: dict[str, Args] = {}
+    kept: dict[str, list[Args]] = {}
     wanted = {layer.name: layer for layer in layers}
     with inputs_of(module, wanted.keys(), kept), torch.no_grad():
         module(*inputs)
     parts = dict(module.named_modules())
     for name, layer in wanted.items():
         if name in kept:
-            layer.forward_s, layer.backward_s = times_s(parts[name], kept[name])
+            found = [times_s(parts[name], args) for args in kept[name][:CALLS]]
+            layer.forward_s, layer.backward_s = (sum(times) * len(kept[name]) / len(found) for times in zip(*found, strict=True))
     for name in sorted(wanted, key=lambda name: name.count(".")):  # from the outside in: what is within is taken off once
         inner = [
             other
@@ -296,12 +298,15 @@ def nearest(name: str, wanted: dict[str, LayerCost]) -> str:
 
 
 @contextmanager
-def inputs_of(module: nn.Module, names: Any, kept: dict[str, Args]) -> Iterator[None]:
-    """Keep what the named parts are given, the first time."""
+def inputs_of(module: nn.Module, names: Any, kept: dict[str, list[Args]]) -> Iterator[None]:
+    """Keep what the named parts are given, call by call."""
 
     def keep(name: str) -> Callable[[nn.Module, Args], None]:
         def hook(part: nn.Module, args: Args) -> None:
-            kept.setdefault(name, args)
+            copies = tuple(
+                arg.detach().clone() if isinstance(arg, Tensor) else arg for arg in args
+            )  # what follows may overwrite it
+            kept.setdefault(name, []).append(copies)
 
         return hook
 
@@ -319,7 +324,11 @@ def times_s(part: nn.Module, args: Args) -> tuple[float, float]:
     there, back = [], []
     for _ in range(RUNS + 1):  # the first one warms up
         started = time.perf_counter()
-        answers = [answer for answer in tensors(part(*leaves)) if answer.requires_grad]
+        answers = [
+            answer
+            for answer in tensors(part(*(leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves)))
+            if answer.requires_grad
+        ]
         middle = time.perf_counter()
         if answers:
             torch.autograd.backward(answers, [torch.ones_like(answer) for answer in answers])

@@ -128,7 +128,7 @@ def roofline(found: Costs) -> str:
     title = "Roofline"
     frame = charts.Frame(
         (log10(low), log10(high)),
-        (log10(min(rates)) - 0.2, log10(found.machine.flops) + 0.2),
+        (log10(min(rates)) - 0.2, log10(max(found.machine.flops, *rates)) + 0.2),
         "floating-point operations a byte",
         "operations a second",
         title,

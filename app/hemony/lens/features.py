@@ -148,7 +148,11 @@ def inspect(bundle: Bundle, examples: Examples, seed: int) -> Features:
         probes=probes(network, inputs, examples.labels),
         filters=filters(network),
         maps={name: strongest(answer) for name, answer in first.items()},
-        looks=[look(bundle, network, examples, place, inputs[place : place + 1]) for place in range(min(SHOWN, len(inputs)))],
+        looks=[
+            one
+            for place in range(min(SHOWN, len(inputs)))
+            if (one := look(bundle, network, examples, place, inputs[place : place + 1]))
+        ],
         pleasing=pleasing(bundle, network, seed),
         sees="sounds" if audio else "images",
     )
@@ -225,14 +229,16 @@ def tiled(pictures: list[Pixels], gap: int = 1) -> Pixels:
     return sheet
 
 
-def look(bundle: Bundle, network: nn.Module, examples: Examples, place: int, inputs: Tensor) -> Look:
+def look(bundle: Bundle, network: nn.Module, examples: Examples, place: int, inputs: Tensor) -> Look | None:
     """Grad-CAM (Selvaraju et al. 2017): the last maps, each weighted by the mean gradient of the winning logit."""
     inputs = inputs.clone().requires_grad_()
     heard: dict[str, Tensor] = {}
     with torch.enable_grad():
         heard = answers(network, inputs)
         logits = network(inputs) if not heard else list(heard.values())[-1]
-        maps = [answer for answer in heard.values() if answer.ndim == 4]
+        maps = [answer for answer in heard.values() if answer.ndim == 4 and answer.shape[2] * answer.shape[3] > 1]
+        if not maps:
+            return None
         winner = int(logits[0].argmax())
         (gradient,) = torch.autograd.grad(logits[0, winner], maps[-1])
     heat = (gradient.mean(dim=(2, 3), keepdim=True) * maps[-1]).sum(dim=1)[0].clamp(min=0).detach()

@@ -23,7 +23,20 @@ from hemony.lens.subjects import Trial
 from hemony.lens.taylor import projection
 from hemony.report import section
 
-GRADIENT, UPDATE, DEAD = "gradient_norm", "update_ratio", "dead_share"
+GRADIENT, UPDATE, DEAD = "gradient_rms", "update_ratio", "dead_share"
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Softplus,
+)
 ALIKE = 1e-6  # of a layer's spread, below which a unit's is none
 FAR = 1e3  # times more or less than in the middle layer, that a gradient explodes or vanishes
 MANY = 0.5  # of a layer's units, that are too many to be dead
@@ -34,31 +47,39 @@ def layers_of(network: nn.Module) -> dict[str, nn.Module]:
     return {name: part for name, part in network.named_modules() if any(True for _ in part.parameters(recurse=False))}
 
 
-def gradient_norm(part: nn.Module) -> float:
+def gradient_rms(part: nn.Module) -> float:
     """Root mean square of the gradient of a layer's own weights: of layers of different sizes it can be compared."""
     found = [parameter.grad for parameter in part.parameters(recurse=False) if parameter.grad is not None]
     count = sum(gradient.numel() for gradient in found)
     return math.sqrt(sum(float(gradient.float().square().sum()) for gradient in found) / count) if count else 0.0
 
 
-def dead_share(answer: Tensor) -> float:
-    """Of the units of a layer: (B, units, ...) or (B, units)."""
-    spread = answer.detach().float().transpose(0, 1).flatten(1).std(dim=1)
+def dead_share(answer: Tensor, axis: int = 1) -> float:
+    """Of the units of a layer, which lie along an axis of what it answers."""
+    spread = answer.detach().float().movedim(axis, 0).flatten(1).std(dim=1)
     return float((spread <= ALIKE * spread.max().clamp(min=1e-12)).float().mean())
 
 
 @contextmanager
 def watched(network: nn.Module, dead: dict[str, float]) -> Iterator[None]:
-    """Fill `dead` while the network is called."""
+    """Fill `dead` while the network is called: a layer's units may die in the activation after it, where that is a module."""
+    weighted, latest = layers_of(network), ("", 1)
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(part: nn.Module, args: Any, answer: Any) -> None:
-            if isinstance(answer, Tensor) and answer.ndim >= 2 and len(answer) > 1:
-                dead[name] = dead_share(answer)
+            nonlocal latest
+            if not isinstance(answer, Tensor) or answer.ndim < 2 or answer.numel() == answer.shape[1]:
+                return
+            if name in weighted:
+                latest = (name, -1 if isinstance(part, nn.Linear | nn.LayerNorm | nn.Embedding) else 1)
+                dead[name] = dead_share(answer, latest[1])
+            elif latest[0] in dead:
+                dead[latest[0]] = max(dead[latest[0]], dead_share(answer, latest[1]))
 
         return hook
 
-    hooks = [part.register_forward_hook(keep(name)) for name, part in layers_of(network).items()]
+    leaves = {name: part for name, part in network.named_modules() if name in weighted or isinstance(part, ACTIVATIONS)}
+    hooks = [part.register_forward_hook(keep(name)) for name, part in leaves.items()]
     try:
         yield
     finally:
@@ -72,8 +93,11 @@ class FlowRecorder(lightning.Callback):
     Where gradients are accumulated and an epoch ends between two steps, its row stays without.
     """
 
-    def __init__(self, history: History, network: nn.Module) -> None:
+    def __init__(self, history: History, network: nn.Module, every: int = 1) -> None:
+        """`every` so many steps the whole network learns: of those the last of an epoch is recorded."""
         self.history = history
+        self.every = every
+        self.found: dict[str, float] = {}
         self.network = network
         self.dead: dict[str, float] = {}
         self.gradients: dict[str, float] = {}
@@ -81,24 +105,30 @@ class FlowRecorder(lightning.Callback):
         self._watching: Any = None
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if (int(batch[2]) + 1) % self.history.epoch_batches == 0:
+        step, epoch = int(batch[2]), self.history.epoch_batches
+        if step % self.every == 0 and step % epoch + self.every >= epoch:
             self._watching = watched(self.network, self.dead)
             self._watching.__enter__()
 
     def on_before_optimizer_step(self, trainer: lightning.Trainer, pl_module: Any, optimizer: torch.optim.Optimizer) -> None:
         if self._watching:
             parts = layers_of(self.network)
-            self.gradients = {name: gradient_norm(part) for name, part in parts.items()}
+            self.gradients = {name: gradient_rms(part) for name, part in parts.items()}
             self.before = {name: [one.detach().clone() for one in part.parameters(recurse=False)] for name, part in parts.items()}
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self._watching:
-            return
-        self._watching.__exit__(None, None, None)
-        self._watching = None
+        if self._watching:
+            self._watching.__exit__(None, None, None)
+            self._watching = None
+            self.keep()
+        if (int(batch[2]) + 1) % self.history.epoch_batches == 0:
+            self.history.rows[-1].update(self.found)
+            self.found = {}
+
+    def keep(self) -> None:
         for name, part in layers_of(self.network).items():
             if name in self.before:
-                row = self.history.rows[-1]
+                row = self.found
                 row[f"flow/{name}/{GRADIENT}"] = self.gradients[name]
                 row[f"flow/{name}/{UPDATE}"] = moved(self.before[name], list(part.parameters(recurse=False)))
                 if name in self.dead:
@@ -161,7 +191,7 @@ def inspect(trials: list[Trial], history: list[dict[str, float]]) -> Flow:
             answer = network(*trial.inputs)
         loss = projection(answer, torch.float32) if trial.loss is None else trial.loss
         loss(answer).backward()  # type: ignore[no-untyped-call]
-        now += [{"name": name, GRADIENT: gradient_norm(part), DEAD: dead.get(name)} for name, part in layers_of(network).items()]
+        now += [{"name": name, GRADIENT: gradient_rms(part), DEAD: dead.get(name)} for name, part in layers_of(network).items()]
     recorded: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
         for key, value in row.items():

@@ -59,7 +59,9 @@ def inspect(trials: list[Trial], seed: int) -> Gradients:
     smooth: dict[str, bool] = {}
     for trial in trials:
         subject = taylor.subject(trial.module, trial.inputs, trial.loss)
-        found = taylor.check(subject.function, subject.point, subject.gradient, subject.layers, subject.smooth, seed)
+        found = taylor.check(
+            subject.function, subject.point, subject.gradient, subject.layers, subject.smooth, seed, subject.coarse
+        )
         if trial.prefix:
             found = [replace(check, name=f"{trial.prefix} {check.name}" if check.name == INPUT else check.name) for check in found]
         checks += found
@@ -74,8 +76,10 @@ def shown(found: Gradients) -> str:
     """The part of the page."""
     judged = [check for check in found.checks if check.rays]
     zero = len(found.checks) - len(judged)
-    right = len(judged) - len(found.wrong)
+    right = sum(check.verdict is Verdict.right for check in judged)
     verdict = f"{right} of {len(judged)} gradients are right" + (f"; {zero} are zero and are not judged" if zero else "")
+    unjudged = sum(check.verdict is Verdict.unjudged for check in judged)
+    verdict += f"; {unjudged} could not be judged, since their controls were not found wrong" if unjudged else ""
     return section(
         "The chain rule, verified",
         f"{verdict}. What the first-order Taylor model leaves over falls with the square of the step (order 2); of the same gradient times "

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hemony import charts
 from hemony.lens import taylor
 from hemony.lens.subjects import Trial
-from hemony.lens.taylor import INPUT, Subject
+from hemony.lens.taylor import DATA, Subject
 from hemony.report import section
 
 ITERATIONS = 60  # of Lanczos at most
@@ -38,7 +39,7 @@ class Surface:
 
     @cached_property
     def keys(self) -> list[str]:
-        return [key for key in self.subject.point if not key.startswith(INPUT)]
+        return [key for key in self.subject.point if not key.startswith(DATA)]
 
     @cached_property
     def start(self) -> Tensor:
@@ -63,7 +64,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Top:
-    """The Hessian's largest eigenvalue, the vector, and how far the product is from it: the error of the value is at most that."""
+    """The Hessian's largest eigenvalue, the vector, and how far the product is from it: an eigenvalue lies within that of the value."""
 
     value: float
     vector: Tensor
@@ -202,6 +203,7 @@ def limit(found: Top) -> float | None:
     return 2 / found.value if found.value > 0 else None
 
 
+@sdpa_kernel(SDPBackend.MATH)  # the others have no second derivative
 def inspect(trials: list[Trial], seed: int, optimizer: dict[str, Any]) -> Landscape:
     slices, tops = [], []
     for trial in trials:

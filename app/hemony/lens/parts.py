@@ -8,7 +8,7 @@ from typing import Any
 from hemony import bundle as bundles
 from hemony import durable, melody_bundle
 from hemony.bundle import AUDIO_TASK, Bundle
-from hemony.errors import InputError
+from hemony.errors import InputError, UsageError
 from hemony.lens import connections, costs, examples, features, flow, gradients, harmonic, landscape, subjects, tables
 from hemony.lens.examples import Examples
 from hemony.lens.features import PROBED
@@ -30,6 +30,8 @@ class Inspected:
 def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> Inspected:
     """The bundle or the module that is named, with examples."""
     folder = Path(name)
+    if overrides and (":" in name or bundles.read_facts(folder)["task"] == bundles.MELODY_TASK):
+        raise UsageError(f"{overrides[0]}: {name} is inspected on what is made for it, and takes no data")
     if ":" in name and not folder.exists():
         own = subjects.of_factory(name)
         return Inspected("on the inputs that it makes", lambda count: own, {})

@@ -1,6 +1,9 @@
 """What of a bundle, or of anybody's own module, is put to the proof: modules with inputs and a loss, as functions of every number in them."""
 
+import copy
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +19,7 @@ from hemony.datasets.bell_melodies import Melodies
 from hemony.datasets.seeding import derived_seed, generator
 from hemony.errors import UsageError
 from hemony.lens.examples import Examples
+from hemony.lens.taylor import projection
 from hemony.melody_bundle import MelodyBundle
 from hemony.models.ear import SAMPLE_RATE_HZ
 from hemony.tasks.correction import ear_losses, sense_loss
@@ -68,7 +72,7 @@ class SenseTrial(nn.Module):
         self.sense, self.step_s, self.there = sense, step_s, there
 
     def forward(self, semitones: Tensor) -> Tensor:
-        logits: Tensor = self.sense(semitones, self.step_s, self.there)
+        logits: Tensor = self.sense(semitones, self.step_s.to(semitones.dtype), self.there)
         return logits
 
 
@@ -78,7 +82,7 @@ def of_melody(bundle: MelodyBundle, seed: int) -> list[Trial]:
     melodies = Melodies(seed)
     heard = cut(excerpts(melodies, 1, draw))
     lines = melodies.lines(FEW, LINE, draw)
-    sense = SenseTrial(bundle.network.sense, lines.step_s.double(), lines.there)
+    sense = SenseTrial(bundle.network.sense, lines.step_s, lines.there)
     return [
         Trial("ear", EarTrial(bundle.network.ear, heard, seed), (heard.waves,), lambda loss: loss),
         Trial("sense", sense, (lines.semitones,), lambda logits: sense_loss(logits, lines.answers)),
@@ -97,13 +101,25 @@ def cut(heard: Excerpts) -> Excerpts:
 def of_factory(path: str) -> list[Trial]:
     """What `package.module:factory` makes: (module, inputs), inputs a tensor or several. Raises UsageError for anything else."""
     name, _, attribute = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` has it
     try:
         made = getattr(importlib.import_module(name), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
+    except Exception as error:  # it is the user's own code
         raise UsageError(
-            f"{path} cannot be called: {error}; name a function without arguments as package.module:function"
+            f"{path} cannot be called: {one_line(error)}; name a function without arguments as package.module:function"
         ) from None
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], nn.Module):
         raise UsageError(f"{path} gives {type(made).__name__}; (module, inputs) is expected, inputs a tensor or a tuple of them")
     module, inputs = made
-    return [Trial("", module, inputs if isinstance(inputs, tuple) else (inputs,), None)]
+    inputs = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+    try:
+        with torch.no_grad():
+            projection(copy.deepcopy(module)(*inputs))
+    except Exception as error:
+        raise UsageError(f"{path}: the module does not answer to its inputs with a tensor: {one_line(error)}") from None
+    return [Trial("", module, inputs, None)]
+
+
+def one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

@@ -87,5 +87,5 @@ def flow_table(facts: dict[str, Any]) -> str:
     lines = [f"{'layer':<{width}}  {'gradient':>9}  dead units"]
     for row in facts["layers"]:
         dead = "" if row["dead_share"] is None else f"{row['dead_share']:>10.0%}"
-        lines.append(f"{row['name']:<{width}}  {row['gradient_norm']:>9.1e}  {dead}".rstrip())
+        lines.append(f"{row['name']:<{width}}  {row['gradient_rms']:>9.1e}  {dead}".rstrip())
     return "\n".join([*lines, *facts["words"]])

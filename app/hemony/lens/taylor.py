@@ -19,10 +19,12 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hemony.errors import UsageError
+
 Point = dict[str, Tensor]  # float64 tensors by name
 Function = Callable[[Point], Tensor]  # a point to a scalar
 
-INPUT = "input"
+INPUT, DATA = "input", "<input>"  # the name of the input among the layers, and its keys in a point, which no parameter has
 DIRECTIONS = 5  # random ones; the gradient's own comes beside them
 SMOOTH_STEP, KINKED_STEP = 1e-2, 1e-4  # the first of the halving steps: many kinks lie within a large one
 HALVINGS = 34
@@ -36,7 +38,8 @@ AGREE = {True: 1e-7, False: 1e-3}  # of the steepest derivative, that central di
 SURE = 1e-2  # of what central differences may be off, from which a low order is put down to kinks
 ZERO = 1e-12  # a directional derivative of less is none
 KINKS = {
-    "abs", "amax", "amin", "aminmax", "ceil", "clamp", "clamp_min", "clamp_max", "floor", "hardswish", "hardtanh", "leaky_relu", "max",
+    "abs", "amax", "amin", "aminmax", "ceil", "clamp", "clamp_min", "clamp_max", "floor", "hardswish", "hardtanh", "hardsigmoid", "softshrink", "hardshrink", "adaptive_max_pool3d", "fractional_max_pool2d", "cummax", "cummin",
+    "kthvalue", "rrelu_with_noise", "trunc", "remainder", "frac", "leaky_relu", "max",
     "max_pool1d", "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "maximum", "median", "min", "minimum", "_prelu_kernel",
     "relu", "round", "sign", "sort", "threshold", "topk", "where",
 }  # fmt: skip
@@ -45,6 +48,7 @@ KINKS = {
 class Verdict(Enum):
     right = "right"
     wrong = "wrong"
+    unjudged = "not judged"  # its control is not found wrong: rounding is too large, or what is computed in float32
     zero = "zero gradient"  # not judged: a bias before batch norm, a dead layer
 
 
@@ -65,12 +69,17 @@ class Ray:
     def order(self, scale: float = 1.0) -> float | None:
         """Median over the smallest steps that are clear of rounding; None where none are: as far as can be told the model is exact."""
         clear = []
-        for remainder in self.remainders(scale):
-            if remainder < self.floor:
+        for remainder, step, change in zip(self.remainders(scale), self.steps, self.changes, strict=True):
+            if remainder < self.floor + rounded(change, step * self.derivative):
                 break
             clear.append(remainder)
         orders = [math.log2(larger / smaller) for larger, smaller in itertools.pairwise(clear)]
         return statistics.median(orders[-LAST:]) if orders else None
+
+
+def rounded(*values: float) -> float:
+    """What the difference of such numbers may be off by, many times over."""
+    return CLEAR * torch.finfo(torch.float64).eps * sum(map(abs, values))
 
 
 @dataclass(frozen=True)
@@ -87,13 +96,22 @@ class Check:
 
 
 def check(
-    function: Function, point: Point, gradient: Point, layers: dict[str, list[str]], smooth: bool, seed: int = 0
+    function: Function,
+    point: Point,
+    gradient: Point,
+    layers: dict[str, list[str]],
+    smooth: bool,
+    seed: int = 0,
+    coarse: bool = False,
 ) -> list[Check]:
-    """Judge `gradient`, float64 tensors as in `point`, layer by layer: `layers` says which tensors are a layer's."""
+    """Judge `gradient`, float64 tensors as in `point`, layer by layer: `layers` says which tensors are a layer's.
+
+    `coarse`: something in the function is rounded to less than float64.
+    """
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         here = float(function(point))
-        noise = rounding(function, point, here, draw)
+        noise = rounding(function, point, here, draw, 1e-6 if coarse else 1e-12)
         return [check_layer(function, point, gradient, name, keys, here, noise, smooth, draw) for name, keys in layers.items()]
 
 
@@ -119,8 +137,10 @@ def check_layer(
     allowed = AGREE[smooth] * steepest + CLEAR * noise / CENTRAL_STEP[smooth]
     clear = order is None or order > LEAST_ORDER[smooth]
     kinked = not smooth and error <= SURE * allowed  # kinks lie within the steps, and the gradient is right all the same
-    right = error <= allowed and (clear or kinked)
-    return Check(name, Verdict.right if right else Verdict.wrong, order, control, error / steepest, steepest, rays)
+    verdict = Verdict.right if error <= allowed and (clear or kinked) else Verdict.wrong
+    if verdict is Verdict.right and (control is None or control > LEAST_ORDER[False]):
+        verdict = Verdict.unjudged
+    return Check(name, verdict, order, control, error / steepest, steepest, rays)
 
 
 def cast(function: Function, point: Point, direction: Point, derivative: float, here: float, noise: float, smooth: bool) -> Ray:
@@ -137,20 +157,20 @@ def cast(function: Function, point: Point, direction: Point, derivative: float, 
     while len(steps) < HALVINGS and below < BEYOND:
         steps.append(step)
         changes.append(change(step))
-        below += abs(changes[-1] - step * derivative) < floor
+        below += abs(changes[-1] - step * derivative) < floor + rounded(changes[-1], step * derivative)
         step /= 2
     wide = CENTRAL_STEP[smooth]
     central, nearer = ((change(step) - change(-step)) / (2 * step) for step in (wide, wide / 2))
     return Ray(derivative, (4 * nearer - central) / 3 if smooth else central, steps, changes, floor)
 
 
-def rounding(function: Function, point: Point, here: float, draw: Generator) -> float:
+def rounding(function: Function, point: Point, here: float, draw: Generator, least: float) -> float:
     """How far an evaluation of the function may be off: what second differences leave, over steps too small for anything else to be left."""
     along = unit({key: torch.randn(value.shape, generator=draw, dtype=torch.float64) for key, value in point.items()})
     spread = [torch.finfo(torch.float64).eps * abs(here)]
     for count in range(1, 9):
         beside = [
-            float(function({key: value + side * count * 1e-12 * along[key] for key, value in point.items()})) for side in (-1, 1)
+            float(function({key: value + side * count * least * along[key] for key, value in point.items()})) for side in (-1, 1)
         ]
         spread.append(abs(sum(beside) - 2 * here) / 2)
     return max(spread)
@@ -176,6 +196,7 @@ class Subject:
     point: Point
     layers: dict[str, list[str]]
     smooth: bool
+    coarse: bool  # something in it is rounded to less than float64
 
     @property
     def gradient(self) -> Point:
@@ -191,7 +212,7 @@ class Subject:
 def subject(module: nn.Module, inputs: tuple[Any, ...], loss: Callable[[Any], Tensor] | None = None) -> Subject:
     """`loss` makes a scalar of what the module answers; a fixed random projection if it is not given. The module itself is left as it is.
 
-    Raises ValueError for a module whose answer is no tensor, where no `loss` is given.
+    Raises UsageError for one that answers differently each time, or with no tensor where no `loss` is given.
     """
     own = deterministic(module)
     inputs = tuple(exact(value) for value in inputs)
@@ -200,13 +221,13 @@ def subject(module: nn.Module, inputs: tuple[Any, ...], loss: Callable[[Any], Te
     parameters = {name: parameter.detach().clone() for name, parameter in own.named_parameters()}
     buffers = {name: buffer.detach().clone() for name, buffer in own.named_buffers()}
     floating = {
-        f"{INPUT}{place or ''}": value
+        f"{DATA}{place or ''}": value
         for place, value in enumerate(inputs)
         if isinstance(value, Tensor) and value.is_floating_point()
     }
 
     def function(point: Point) -> Tensor:
-        given = [point.get(f"{INPUT}{place or ''}", value) for place, value in enumerate(inputs)]
+        given = [point.get(f"{DATA}{place or ''}", value) for place, value in enumerate(inputs)]
         weights = {name: point[name] for name in parameters}
         kept = {name: buffer.clone() for name, buffer in buffers.items()}  # batch norm counts in them
         assert loss is not None
@@ -215,11 +236,15 @@ def subject(module: nn.Module, inputs: tuple[Any, ...], loss: Callable[[Any], Te
     layers: dict[str, list[str]] = {}
     for name in parameters:
         layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
-    layers |= {name: [name] for name in floating}
+    for key in floating:
+        name = key.replace(DATA, INPUT)
+        layers[key if name in layers else name] = [key]
     point = {**parameters, **floating}
     with Witness() as witness, torch.no_grad():
-        function(point)
-    return Subject(function, point, layers, smooth=not witness.seen & KINKS)
+        first = function(point)
+    if not torch.equal(first, function(point)):
+        raise UsageError("the module answers differently to the same input: what is drawn at random cannot be judged")
+    return Subject(function, point, layers, smooth=not witness.seen & KINKS, coarse=witness.coarse)
 
 
 def deterministic(module: nn.Module) -> nn.Module:
@@ -244,7 +269,7 @@ def projection(answer: Any, dtype: torch.dtype = torch.float64) -> Callable[[Any
         while isinstance(answer, tuple | list) and len(answer):
             answer = answer[0]
         if not isinstance(answer, Tensor):
-            raise ValueError(f"the module answers with {type(answer).__name__}, and not with a tensor")
+            raise UsageError(f"the module answers with {type(answer).__name__}, and not with a tensor")
         return answer
 
     shape = first(answer).shape
@@ -258,7 +283,9 @@ class Witness(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen: set[str] = set()
+        self.coarse = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen.add(func.overloadpacket.__name__.rstrip("_"))
+        self.coarse |= (kwargs or {}).get("dtype") in (torch.float32, torch.float16, torch.bfloat16)
         return func(*args, **(kwargs or {}))

@@ -30,7 +30,7 @@ FALSE_SHARE = 0.3  # moments at which nothing begins, beside the onsets
 FALSE_APART_S = 0.06  # of them, from any onset
 EARLY_SHARE = 0.35  # of the moments that are heard as in a stream
 STREAM_EVERY = 8  # steps, of which one judges melodies as in a stream
-AGAIN_EVERY = 2  # steps, of which one judges melodies that are heard a second time, unless it is as in a stream
+FIRST_EVERY = 2  # steps, of which one judges melodies at first hearing, unless it is as in a stream; the others at a second one
 ONSET_WEIGHT = 4.0  # of a frame with an onset beside one without
 ONSET_SCALE, KIND_SCALE = 10.0, 0.2  # of the losses beside that of the pitch
 
@@ -79,7 +79,7 @@ class Corrector(lightning.LightningModule):
         sense = self.network.sense
         if step % STREAM_EVERY == 0:
             return sense_loss(sense(lines.semitones, lines.step_s, lines.there, streaming=True), lines.answers)
-        if step % AGAIN_EVERY == 0:
+        if step % FIRST_EVERY == 0:
             return sense_loss(sense(lines.semitones, lines.step_s, lines.there), lines.answers)
         with torch.no_grad():
             first = sense(lines.semitones, lines.step_s, lines.there)
