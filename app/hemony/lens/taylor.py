@@ -133,7 +133,7 @@ def check_layer(
     orders, controls = ([order for ray in rays if (order := ray.order(scale)) is not None] for scale in (1.0, CONTROL))
     order, control = (choose(found) if found else None for found in (orders, controls))
     errors = [abs(ray.derivative - ray.central) for ray in rays]
-    error = max(errors) if smooth else statistics.median(errors)
+    error = max(errors) if smooth else errors[0]  # the steepest: along others there is little to be wrong, and kinks nearby
     allowed = AGREE[smooth] * steepest + CLEAR * noise / CENTRAL_STEP[smooth]
     clear = order is None or order > LEAST_ORDER[smooth]
     kinked = not smooth and error <= SURE * allowed  # kinks lie within the steps, and the gradient is right all the same
