@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
+from hemony.cli import main
 from hemony.errors import InputError
 
 SHAPES = ("bar", "disc", "ring")
@@ -21,6 +23,13 @@ DATA = Path(os.environ.get("HEMONY_DATA", "no folder"))
 def needs(name: str) -> pytest.MarkDecorator:
     """Skips a test where that real data set is not at hand."""
     return pytest.mark.skipif(not (DATA / name).is_dir(), reason=f"HEMONY_DATA names no folder with {name}")
+
+
+def inspected(part: str, subject: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str, str]:
+    """What `hemony inspect PART SUBJECT` finds, as figures of that part, as a page, and as it is printed."""
+    assert main(["inspect", part, subject, "--out", str(folder)]) == 0
+    facts = json.loads((folder / "inspect.json").read_text())[part]
+    return facts, (folder / "inspect.html").read_text(), capsys.readouterr().out
 
 
 def draw_shape(name: str, size: int, draw: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Who is connected to whom, and what the links that are not there save."""
 
-import json
 import math
 from pathlib import Path
 
@@ -9,12 +8,12 @@ import torch
 from torch import nn
 
 from hemony import bundle
-from hemony.cli import main
 from hemony.lens import connections
 from hemony.lens.connections import BANDS, SUBSETS, links, subsets
 from hemony.lens.examples import Examples
 from hemony.lens.subjects import of_recogniser
 from hemony.models.lenet5 import LeNet5
+from tests.conftest import inspected
 
 SOUNDS = Path("checkpoints/fsdd")
 
@@ -69,10 +68,7 @@ def test_all_bands_are_what_the_network_hears_and_none_tells_nothing() -> None:
 
 
 def test_every_figure_of_the_page_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", "connections", "tests.test_connections:lenet", "--out", str(tmp_path)]) == 0
-    facts = json.loads((tmp_path / "inspect.json").read_text())["connections"]
-    page = (tmp_path / "inspect.html").read_text()
-    printed = capsys.readouterr().out
+    facts, page, printed = inspected("connections", "tests.test_connections:lenet", tmp_path, capsys)
     for row in facts["layers"]:
         assert f"<td>{row['links']:,}</td><td>{row['possible_links']:,}</td><td>{row['parameters_saved']:,}</td>" in page
         assert f"{row['parameters_saved']:,}" in printed

@@ -1,6 +1,5 @@
 """What a step costs, against hand counts of every kind of layer."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hemony.cli import main
 from hemony.lens import cost
 from hemony.lens.cost import LayerCost, Product
 from hemony.models.lenet5 import LeNet5
+from tests.conftest import inspected
 
 
 def counted(module: nn.Module, *inputs: Tensor) -> dict[str, LayerCost]:
@@ -102,10 +101,7 @@ def test_what_is_not_known_is_told() -> None:
 
 
 def test_every_figure_of_the_page_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", "cost", "checkpoints/digits", "--out", str(tmp_path)]) == 0
-    facts = json.loads((tmp_path / "inspect.json").read_text())["cost"]
-    page = (tmp_path / "inspect.html").read_text()
-    printed = capsys.readouterr().out
+    facts, page, printed = inspected("cost", "checkpoints/digits", tmp_path, capsys)
     for row in facts["layers"]:
         assert f"<td>{row['macs']:,}</td><td>{row['flops']:,.0f}</td><td>{row['backward_flops']:,.0f}</td>" in page
         assert f"{row['macs']:,}" in printed

@@ -1,6 +1,5 @@
 """What a recogniser sees: probes, maps, where it looks, what pleases it."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hemony.cli import main
 from hemony.lens.examples import Examples, drawn
 from hemony.lens.features import look, pleasing, pooled, probes, stages
 from hemony.models.lenet5 import LeNet5
+from tests.conftest import inspected
 
 IMAGES, SOUNDS = Path("checkpoints/digits"), Path("checkpoints/fsdd")
 
@@ -80,10 +80,7 @@ def test_what_pleases_a_class_is_called_it() -> None:
 
 
 def test_every_figure_of_the_page_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", "features", str(IMAGES), "--out", str(tmp_path)]) == 0
-    facts = json.loads((tmp_path / "inspect.json").read_text())["features"]
-    page = (tmp_path / "inspect.html").read_text()
-    printed = capsys.readouterr().out
+    facts, page, printed = inspected("features", str(IMAGES), tmp_path, capsys)
     for row in facts["probes"]:
         assert f"<td>{row['accuracy']:.1%}</td><td>{row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}</td>" in page
         assert f"{row['accuracy']:.3f}" in printed

@@ -1,6 +1,5 @@
 """How gradients flow: recorded in a training, and told in words."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hemony.cli import main
 from hemony.lens import flow
 from hemony.lens.flow import DEAD, GRADIENT, UPDATE, Flow, dead_share, gradient_rms, moved
 from hemony.lens.subjects import Trial
+from tests.conftest import inspected
 
 
 def test_a_unit_that_answers_to_everything_alike_is_dead() -> None:
@@ -77,11 +77,8 @@ def test_a_training_records_it_when_asked_and_learns_the_same(tmp_path: Path, ca
         assert row[f"flow/blocks.0.conv1/{DEAD}"] <= 1
         assert row[f"flow/whitening/{UPDATE}"] == 0 or row[f"flow/whitening/{UPDATE}"] < 1  # its weights are frozen
     capsys.readouterr()
-    assert main(["inspect", "flow", str(tmp_path / "with"), "--out", str(tmp_path / "seen")]) == 0
-    facts = json.loads((tmp_path / "seen" / "inspect.json").read_text())["flow"]
+    facts, page, printed = inspected("flow", str(tmp_path / "with"), tmp_path / "seen", capsys)
     assert facts["recorded"][GRADIENT]["head"] == [[row["epoch"], row[f"flow/head/{GRADIENT}"]] for row in with_flow]
-    page = (tmp_path / "seen" / "inspect.html").read_text()
-    printed = capsys.readouterr().out
     for row in facts["layers"]:
         assert f"<td>{row['name']}</td><td>{row['gradient_rms']:.2e}</td>" in page
         assert f"{row['gradient_rms']:.1e}" in printed

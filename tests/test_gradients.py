@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hemony import bundle, melody_bundle
+from hemony import bundle, inspect, melody_bundle
 from hemony.cli import main
 from hemony.errors import UsageError
-from hemony.lens import chain, subjects, taylor
+from hemony.lens import chain, parts, subjects, taylor
 from hemony.lens.taylor import Point, Subject, Verdict
 from hemony.models.lenet5 import LeNet5
 
@@ -312,3 +312,7 @@ def test_a_factory_may_give_several_inputs_and_has_to_give_a_tensor(capsys: pyte
 def test_what_hears_melodies_is_inspected(part: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", part, "checkpoints/bells"]) == 0
     assert "ear.onset.past.0" in capsys.readouterr().out
+
+
+def test_every_part_that_is_named_is_there() -> None:
+    assert tuple(parts.PARTS) == inspect.PARTS

@@ -1,6 +1,5 @@
 """A sound rebuilt term by term."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from hemony.cli import main
 from hemony.lens.harmonic import PARTIAL_HZ, TERMS, bands, cut_out, partials
+from tests.conftest import inspected
 
 RATE_HZ = 16_000
 
@@ -42,10 +42,7 @@ def test_all_bands_together_are_the_clip() -> None:
 def test_a_bell_is_recognised_by_its_partials_and_every_figure_is_in_the_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["inspect", "harmonic", "checkpoints/bell_types", "--out", str(tmp_path)]) == 0
-    facts = json.loads((tmp_path / "inspect.json").read_text())["harmonic"]
-    page = (tmp_path / "inspect.html").read_text()
-    printed = capsys.readouterr().out
+    facts, page, printed = inspected("harmonic", "checkpoints/bell_types", tmp_path, capsys)
     assert facts["term"] == "partial"
     assert page.count("<audio") == sum(len(clip["steps"]) for clip in facts["clips"])
     for clip in facts["clips"]:

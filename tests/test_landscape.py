@@ -1,6 +1,5 @@
 """The loss around the weights: curvature against a dense Hessian, Taylor models against what they claim."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hemony.cli import main
 from hemony.lens import landscape, taylor
 from hemony.lens.landscape import Surface, along, top
+from tests.conftest import inspected
 
 
 def surface(seed: int = 0) -> Surface:
@@ -66,10 +65,7 @@ def test_a_bowl_is_left_by_steps_longer_than_the_stable_one() -> None:
 
 
 def test_every_figure_of_the_page_is_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", "landscape", "checkpoints/digits", "--out", str(tmp_path)]) == 0
-    facts = json.loads((tmp_path / "inspect.json").read_text())["landscape"]
-    page = (tmp_path / "inspect.html").read_text()
-    printed = capsys.readouterr().out
+    facts, page, printed = inspected("landscape", "checkpoints/digits", tmp_path, capsys)
     assert [entry["direction"] for entry in facts["slices"]] == ["gradient", "most curved"]
     for entry in facts["slices"]:
         for figure in (f"{entry['slope']:.4g}", f"{entry['curvature']:.4g}", f"{entry['first_order_radius']:.3g}"):

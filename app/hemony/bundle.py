@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hemony import durable, models
 from hemony.config import MODELS
 from hemony.datasets.collection import PARTS, Digests
-from hemony.errors import InputError, UsageError
+from hemony.errors import InputError, UsageError, one_line
 from hemony.plain import plain, restored
 from hemony.preprocessing import AudioView, ImagePreprocessing, View
 
@@ -136,8 +136,7 @@ def load(folder: Path) -> Bundle:
         recogniser.load_state_dict(state, assign=True)
         split = {part: decode_digests(facts["split"][part]) for part in PARTS}
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise InputError(f"{folder / FACTS} does not describe a recogniser ({line}); train the bundle again") from None
+        raise InputError(f"{folder / FACTS} does not describe a recogniser ({one_line(error)}); train the bundle again") from None
     recogniser.eval().requires_grad_(False)
     return Bundle(
         recogniser=recogniser,

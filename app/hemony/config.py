@@ -261,9 +261,7 @@ class BellMelodiesConfig(DataConfig):
     tunes: BellTunes = BellTunes.unseen
     repeats: int = ranged(4, least=1, most=100)  # of each tune on each kind of bell, with other bells and errors
     lines: int = ranged(24, least=1, most=4096)  # of notes in a step of training: what the sense of melody learns from
-    recordings_every: int = ranged(
-        8, least=1
-    )  # steps, of which one has trainer.batch_size recordings too: what the ear learns from
+    recordings_every: int = ranged(8, least=1)  # steps, of which one has trainer.batch_size recordings, for the ear
 
 
 @dataclass
@@ -423,9 +421,7 @@ class TrainerConfig(Checked):
     channels_last: bool = True
     deterministic: bool = False  # only deterministic kernels; an error where there is none
     tensorboard: bool = False
-    flow: bool = (
-        False  # record in history.json, once an epoch, how gradients flow through each layer; `hemony inspect flow` shows it
-    )
+    flow: bool = False  # record once an epoch how gradients flow through each layer, for `hemony inspect flow`
 
 
 @dataclass

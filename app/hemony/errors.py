@@ -15,6 +15,11 @@ class HemonyError(Exception):
     exit_code = EXIT_CHECK_FAILED
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """An error of somebody else's code, as words in a line of ours."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:most]
+
+
 class UsageError(HemonyError):
     """The command line or the configuration is wrong; nothing has been read or written yet."""
 

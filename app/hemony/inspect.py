@@ -25,7 +25,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, UsageError
+from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, UsageError, one_line
 
 PARTS = ("gradients", "cost", "flow", "landscape", "features", "connections", "harmonic")
 FORMATS = ("table", "json")
@@ -37,7 +37,6 @@ def main(arguments: list[str]) -> int:
     from hemony import durable, output
     from hemony.hardware import log
     from hemony.lens import parts
-    from hemony.lens.subjects import one_line
     from hemony.report import whole
 
     subject = parts.inspected(options.subject, options.parts, options.overrides, options.seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hemony import bundle
 from hemony.config import MelodyConfig
-from hemony.errors import InputError, UsageError
+from hemony.errors import InputError, UsageError, one_line
 from hemony.models.melody import MelodyNetwork, build
 from hemony.plain import plain, restored
 
@@ -69,7 +69,6 @@ def load(folder: Path) -> MelodyBundle:
             name=str(folder),
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(
-            f"{folder / bundle.FACTS} does not describe what hears melodies ({line}); train the bundle again"
+            f"{folder / bundle.FACTS} does not describe what hears melodies ({one_line(error)}); train the bundle again"
         ) from None

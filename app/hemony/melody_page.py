@@ -11,7 +11,7 @@ import soundfile
 
 from hemony.bells.notes import FLAGGED_CENTS, Notes, Values
 from hemony.bells.tuning import hz_to_midi, midi_to_hz, note_name
-from hemony.report import section, whole
+from hemony.report import section, table, whole
 
 SECONDS_AN_INCH = 2.5
 WINDOW_S = 0.1  # of the spectrogram
@@ -112,13 +112,17 @@ def page(
         f"<h3>{words}</h3>{audio(sound, rate_hz, words)}"
         for words, sound in (("As it was played", waves), ("As it was meant", tuned))
     ]
-    head = "".join(f"<th>{words}</th>" for words in ("onset, s", "meant", "cents off", "confidence", "moved by"))
-    lines = "".join(
-        f"<tr><td>{row['onset_s']:.3f}</td><td>{row['note']}</td><td>{row['deviation_cents']:+.1f}</td><td>{row['confidence']:.2f}</td>"
-        f"<td>{row['moved_cents']:+.1f}</td></tr>"
+    lines = [
+        (
+            f"{row['onset_s']:.3f}",
+            row["note"],
+            f"{row['deviation_cents']:+.1f}",
+            f"{row['confidence']:.2f}",
+            f"{row['moved_cents']:+.1f}",
+        )
         for row in rows
         if row["moved_cents"]
-    )
+    ]
     body = (
         f"<h1>{escape(name)}</h1><p>{len(rows)} notes, {moved} of them put right.</p>"
         + section("Listen", "The same strikes, the same decay; only the notes that were wrong are moved.", *players)
@@ -131,7 +135,7 @@ def page(
         + section(
             "What was wrong",
             "Every note that was moved." if rows else NOTHING,
-            f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>',
+            table(("onset, s", "meant", "cents off", "confidence", "moved by"), lines),
         )
     )
     return whole(name, body)

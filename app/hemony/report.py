@@ -1,6 +1,7 @@
 """The page of a run: one HTML file that needs no network and that people like to look at."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -102,6 +103,16 @@ def section(title: str, say: str, *cards: str) -> str:
     return f'<section><h2>{escape(title)}</h2><p class="say">{escape(say)}</p><div class="row">{filled}</div></section>'
 
 
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Words in rows under heads, sorted by a click; whatever they are, they are text."""
+
+    def row(words: Iterable[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(word)}</{tag}>" for word in words) + "</tr>"
+
+    body = "".join(row(words, "td") for words in rows)
+    return f'<div class="scroll"><table><thead>{row(heads, "th")}</thead><tbody>{body}</tbody></table></div>'
+
+
 def headline(run: RunReport) -> str:
     metrics, training = run.evaluation.metrics, run.training
     wrong = metrics["total"] - metrics["correct"]
@@ -199,16 +210,14 @@ def mistakes(wrong: list[Mistake]) -> str:
 
 
 def classes(evaluation: Evaluation, noun: str) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(score.label)}</td><td>{score.precision:.4f}</td><td>{score.recall:.4f}</td><td>{score.f1:.4f}</td>"
-        f"<td>{score.support}</td></tr>"
+    rows = [
+        (score.label, f"{score.precision:.4f}", f"{score.recall:.4f}", f"{score.f1:.4f}", str(score.support))
         for score in evaluation.per_class
-    )
-    head = "".join(f"<th>{name}</th>" for name in ("class", "precision", "recall", "F1", f"{noun}s"))
+    ]
     return section(
         "Every class",
         f"Precision: of the {noun}s called so, how many are. Recall: of those that are, how many were found. A click on a heading sorts.",
-        f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>",
+        table(("class", "precision", "recall", "F1", f"{noun}s"), rows),
     )
 
 

@@ -92,8 +92,8 @@ def measure(wave: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
     `wave` is (samples,), full scale 1, at any level: it is heard as if its peak were near full scale.
     """
     table = TABLES[kind]
-    exponent = math.frexp(float(np.abs(wave).max(initial=0.0)))[1]
-    wave = np.ldexp(wave, -exponent)  # a power of two: nothing is rounded
+    exponent = exponent_of(wave)
+    wave = np.ldexp(wave, -exponent)
     onset_s, strike_hz = np.asarray(onset_s, dtype=np.float64), np.asarray(strike_hz, dtype=np.float64)
     if not len(onset_s):
         empty = np.zeros((0, len(table.partials)))
@@ -109,6 +109,11 @@ def measure(wave: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
     partials = summary(heard, rough_hz, table)
     level_db = partials.level_db + 20 * math.log10(2) * exponent
     return replace(partials, amplitude=np.ldexp(partials.amplitude, exponent), level_db=level_db)
+
+
+def exponent_of(wave: Wave) -> int:
+    """By which power of two a recording has to be divided for its peak to be near full scale: so nothing of it is rounded."""
+    return math.frexp(float(np.abs(wave).max(initial=0.0)))[1]
 
 
 # ------------------------------------------------------------------------------------------------------- the first look

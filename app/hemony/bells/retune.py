@@ -5,7 +5,6 @@ are subtracted at their frequencies and added at the new ones. Both have one pha
 cannot click; strike, decay and neighbours stay as they are.
 """
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from hemony.bells.bands import BESIDE_HZ, EDGE_HZ, Spectrum
 from hemony.bells.modes import Fit, Flags, Indices, Tones
 from hemony.bells.notes import Values
-from hemony.bells.partials import Partials, measure
+from hemony.bells.partials import Partials, exponent_of, measure
 from hemony.bells.synth import NEPERS_PER_T60, TABLES, BellKind, Modes, sound
 from hemony.bells.tuning import cents_between, shifted
 
@@ -39,8 +38,8 @@ def retune(waves: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
     """
     if not np.any(factor_cents) or not waves.any():
         return waves.copy()
-    exponent = math.frexp(float(np.abs(waves).max()))[1]
-    channels = np.ldexp(waves.reshape(len(waves), -1).astype(np.float64), -exponent)  # near full scale, and nothing is rounded
+    exponent = exponent_of(waves)
+    channels = np.ldexp(waves.reshape(len(waves), -1).astype(np.float64), -exponent)
     change = np.zeros_like(channels)
     duration_s = len(waves) / sample_rate_hz
     for low_s, high_s in stretches(duration_s):

@@ -41,21 +41,24 @@ def network(seed: int) -> tuple[Point, Tensor]:
     return {"first": drawn(UNITS, UNITS), "second": drawn(UNITS, UNITS), "third": drawn(1, UNITS)}, drawn(UNITS)
 
 
-def loss(weights: Point, inputs: Tensor) -> Tensor:
+def activities(weights: Point, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the first layer and of the second, and how far the output (1,) is from the target."""
     first = (weights["first"] @ inputs).tanh()
     second = (weights["second"] @ first).tanh()
-    return ((weights["third"] @ second)[0] - TARGET).square() / 2
+    return first, second, weights["third"] @ second - TARGET
+
+
+def loss(weights: Point, inputs: Tensor) -> Tensor:
+    return activities(weights, inputs)[2][0].square() / 2
 
 
 def paths(weights: Point, inputs: Tensor) -> list[Path]:
     """Those of the weight from input 1 to unit 1 of the first layer."""
-    first = (weights["first"] @ inputs).tanh()
-    second = (weights["second"] @ first).tanh()
-    error = float((weights["third"] @ second)[0]) - TARGET
+    first, second, error = activities(weights, inputs)
     return [
         Path(
             [
-                ("∂L/∂y = y - t", error),
+                ("∂L/∂y = y - t", float(error[0])),
                 (f"∂y/∂h₂[{unit + 1}] = w₃[1,{unit + 1}]", float(weights["third"][0, unit])),
                 (f"∂h₂[{unit + 1}]/∂a₂[{unit + 1}] = 1 - h₂[{unit + 1}]²", 1 - float(second[unit]) ** 2),
                 (f"∂a₂[{unit + 1}]/∂h₁[1] = w₂[{unit + 1},1]", float(weights["second"][unit, 0])),
@@ -69,9 +72,7 @@ def paths(weights: Point, inputs: Tensor) -> list[Path]:
 
 def aligned(weights: Point, inputs: Tensor, draw: Generator) -> Point:
     """What feedback alignment takes for the gradient: the error comes back through random weights."""
-    first = (weights["first"] @ inputs).tanh()
-    second = (weights["second"] @ first).tanh()
-    error = (weights["third"] @ second) - TARGET
+    first, second, error = activities(weights, inputs)
     back = {key: torch.randn(weights[key].T.shape, generator=draw, dtype=torch.float64) for key in ("second", "third")}
     second_error = (back["third"] @ error) * (1 - second.square())
     first_error = (back["second"] @ second_error) * (1 - first.square())

@@ -22,7 +22,7 @@ from hemony.lens.subjects import Trial
 from hemony.metrics import wilson_interval
 from hemony.models.lenet5 import ConnectedConv
 from hemony.models.spectrogram import SpectrogramCNN, SpectrogramEnsemble
-from hemony.report import section
+from hemony.report import section, table
 
 BANDS = 8  # into which the spectrogram is divided
 SUBSETS = 200  # of them at most, over all k
@@ -71,8 +71,7 @@ def links(network: nn.Module) -> list[Links]:
     found = []
     for name, part in network.named_modules():
         if isinstance(part, ConnectedConv):
-            present = sum(map(len, part.table))
-            found.append(Links(name, "table", part.inputs, len(part.table), present, part.kernel_px**2, list(part.table)))
+            found.append(Links(name, "table", part.inputs, len(part.table), part.links, part.kernel_px**2, list(part.table)))
         elif isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             kernel, seen = math.prod(part.kernel_size), part.in_channels // part.groups
             kind = "dense" if part.groups == 1 else f"{part.groups} groups"
@@ -135,7 +134,6 @@ def inspect(trials: list[Trial], bundle: Bundle | None, examples: Examples | Non
     mels = front.filters.shape[1]
     edges = np.linspace(0, mels, BANDS + 1).round().astype(int)
     inputs, labels = bundle.recogniser.normalise(examples.inputs[:HEARD]), examples.labels[:HEARD]
-    network.eval()
     with torch.inference_mode():
         mel = front.mel(inputs)
         masked = [Masked(bands, right(network, mel, labels, edges, bands), len(labels)) for bands in subsets(seed)]
@@ -174,7 +172,7 @@ def shown(found: Connections) -> str:
         "Who is connected to whom",
         "A layer sees n inputs; where an output sees only k of them, it is one of C(n, k) combinations, and what is not there is neither stored nor "
         "needed.",
-        table(found),
+        layers_table(found),
         *(drawn(one) for one in found.links if one.table),
     )
     if found.masked:
@@ -190,15 +188,16 @@ def shown(found: Connections) -> str:
     return page
 
 
-def table(found: Connections) -> str:
-    head = "<tr><th>layer</th><th>inputs</th><th>outputs</th><th>links</th><th>possible</th><th>parameters saved</th><th>multiplications saved</th></tr>"
-    rows = ""
-    for row in (one.facts() for one in found.links):
-        rows += (
-            f"<tr><td>{escape(row['name'])} ({escape(row['kind'])})</td><td>{row['inputs']:,}</td><td>{row['outputs']:,}</td><td>{row['links']:,}</td>"
-            f"<td>{row['possible_links']:,}</td><td>{row['parameters_saved']:,}</td><td>{row['multiplications_saved_share']:.1%}</td></tr>"
+def layers_table(found: Connections) -> str:
+    rows = (
+        (
+            f"{row['name']} ({row['kind']})",
+            *(f"{row[key]:,}" for key in ("inputs", "outputs", "links", "possible_links", "parameters_saved")),
+            f"{row['multiplications_saved_share']:.1%}",
         )
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+        for row in (one.facts() for one in found.links)
+    )
+    return table(("layer", "inputs", "outputs", "links", "possible", "parameters saved", "multiplications saved"), rows)
 
 
 def drawn(one: Links) -> str:
@@ -232,16 +231,20 @@ def bands_chart(rows: list[dict[str, Any]]) -> str:
 
 
 def bands_table(rows: list[dict[str, Any]], edges_hz: list[float]) -> str:
-    head = "<tr><th>k</th><th>C(n, k)</th><th>tried</th><th>mean</th><th>best</th><th>95 %</th><th>which, in Hz</th></tr>"
-    body = ""
-    for row in rows:
-        which = (
-            ", ".join(f"{edges_hz[band]:.0f} to {edges_hz[band + 1]:.0f}" for band in row["best_bands"])
-            if row["k"] < BANDS
-            else "all"
+    def which(row: dict[str, Any]) -> str:
+        chosen = row["best_bands"]
+        return "all" if row["k"] == BANDS else ", ".join(f"{edges_hz[band]:.0f} to {edges_hz[band + 1]:.0f}" for band in chosen)
+
+    shown = (
+        (
+            str(row["k"]),
+            str(row["combinations"]),
+            str(row["tried"]),
+            f"{row['mean_accuracy']:.1%}",
+            f"{row['best_accuracy']:.1%}",
+            f"{row['best_low']:.1%} to {row['best_high']:.1%}",
+            which(row),
         )
-        body += (
-            f"<tr><td>{row['k']}</td><td>{row['combinations']}</td><td>{row['tried']}</td><td>{row['mean_accuracy']:.1%}</td>"
-            f"<td>{row['best_accuracy']:.1%}</td><td>{row['best_low']:.1%} to {row['best_high']:.1%}</td><td>{which}</td></tr>"
-        )
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+        for row in rows
+    )
+    return table(("k", "C(n, k)", "tried", "mean", "best", "95 %", "which, in Hz"), shown)

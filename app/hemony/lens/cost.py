@@ -8,8 +8,8 @@ the elements that it writes; one that is not known at all is listed.
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.module_tracker import ModuleTracker
 
+from hemony.lens.hooks import watching
 from hemony.models.lenet5 import ConnectedConv
 
 RUNS = 5  # of a layer, whose median time counts
@@ -132,7 +133,7 @@ class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.place = place
         self.tallies: dict[str, Tally] = {}
-        self.unknown: dict[str, int] = {}  # elements written, by the operation's name
+        self.unknown: Counter[str] = Counter()  # elements written, by the operation's name
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Args = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -150,7 +151,7 @@ class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
             elements = sum(tensor.numel() for tensor in written)
             tally.elements += elements
             if elements and torch.Tag.pointwise not in func.tags and name not in SIMPLE:
-                self.unknown[name] = self.unknown.get(name, 0) + elements
+                self.unknown[name] += elements
         return out
 
 
@@ -231,7 +232,7 @@ class Machine:
         return layer.forward.flops / layer.forward_s / allowed if allowed and layer.forward_s > 0 else 0.0
 
 
-def count(module: nn.Module, inputs: Args, loss: Callable[[Any], Tensor]) -> tuple[list[LayerCost], dict[str, int]]:
+def count(module: nn.Module, inputs: Args, loss: Callable[[Any], Tensor]) -> tuple[list[LayerCost], Counter[str]]:
     """What every layer of a module costs in one step, and what was not counted: elements written, by operation."""
     tracker = ModuleTracker()
 
@@ -239,17 +240,12 @@ def count(module: nn.Module, inputs: Args, loss: Callable[[Any], Tensor]) -> tup
         inside = [name for name in tracker.parents if name != "Global"]
         return max(inside, key=lambda name: name.count("."), default="").partition(".")[2]
 
-    directions: list[dict[str, Tally]] = []
-    unknown: dict[str, int] = {}
     with tracker:
         with Counting(place) as there:
             answer = loss(module(*inputs))
         with Counting(place) as back:
             answer.backward()  # type: ignore[no-untyped-call]
-    for counted in (there, back):
-        directions.append(counted.tallies)
-        for name, elements in counted.unknown.items():
-            unknown[name] = unknown.get(name, 0) + elements
+    directions = (there.tallies, back.tallies)
     module.zero_grad(set_to_none=True)
     parts = dict(module.named_modules())
     names = [name for name in parts if any(name in tallies for tallies in directions)]
@@ -260,32 +256,35 @@ def count(module: nn.Module, inputs: Args, loss: Callable[[Any], Tensor]) -> tup
         forward, backward = (tallies.get(name, Tally()) for tallies in directions)
         layer = LayerCost(name, type(part).__name__, own, forward, backward)
         if isinstance(part, ConnectedConv):
-            links = sum(map(len, part.table))
-            layer.linked_macs = forward.macs * links // (len(part.table) * part.inputs)
+            layer.linked_macs = forward.macs * part.links // (len(part.table) * part.inputs)
         layers.append(layer)
-    return layers, unknown
+    return layers, there.unknown + back.unknown
 
 
 def measure(module: nn.Module, inputs: Args, layers: list[LayerCost]) -> None:
     """Fill in how long each layer takes by itself, the layers within it left out: the median of RUNS."""
-    kept: dict[str, list[Args]] = {}
-    wanted = {layer.name: layer for layer in layers}
-    with inputs_of(module, wanted.keys(), kept), torch.no_grad():
-        module(*inputs)
     parts = dict(module.named_modules())
-    for name, layer in wanted.items():
-        if name in kept:
-            found = [times_s(parts[name], args) for args in kept[name][:CALLS]]
-            layer.forward_s, layer.backward_s = (sum(times) * len(kept[name]) / len(found) for times in zip(*found, strict=True))
-    for name in sorted(wanted, key=lambda name: name.count(".")):  # from the outside in: what is within is taken off once
-        inner = [
-            other
-            for other in wanted
-            if other != name and other.startswith(f"{name}." if name else "") and nearest(other, wanted) == name
-        ]
-        for key in ("forward_s", "backward_s"):
-            within = sum(getattr(wanted[other], key) for other in inner)
-            setattr(wanted[name], key, max(0.0, getattr(wanted[name], key) - within))
+    wanted = {layer.name: layer for layer in layers}
+    kept: dict[str, list[Args]] = {name: [] for name in wanted}
+
+    def keep(name: str, part: nn.Module, args: Args, answer: None) -> None:
+        kept[name].append(tuple(arg.detach().clone() if isinstance(arg, Tensor) else arg for arg in args))  # it may be overwritten
+
+    with watching({name: parts[name] for name in wanted}, keep, before=True), torch.no_grad():
+        module(*inputs)
+    whole: dict[str, tuple[float, float]] = {}  # with the layers within
+    for name, calls in kept.items():
+        if calls:
+            found = [times_s(parts[name], args) for args in calls[:CALLS]]
+            there_s, back_s = (sum(times) * len(calls) / len(found) for times in zip(*found, strict=True))
+            whole[name] = there_s, back_s
+            wanted[name].forward_s, wanted[name].backward_s = there_s, back_s
+    for name, (there_s, back_s) in whole.items():
+        around = wanted.get(nearest(name, wanted))
+        if around and around is not wanted[name]:
+            around.forward_s, around.backward_s = around.forward_s - there_s, around.backward_s - back_s
+    for layer in layers:
+        layer.forward_s, layer.backward_s = max(0.0, layer.forward_s), max(0.0, layer.backward_s)
 
 
 def nearest(name: str, wanted: dict[str, LayerCost]) -> str:
@@ -295,27 +294,6 @@ def nearest(name: str, wanted: dict[str, LayerCost]) -> str:
         if name in wanted:
             return name
     return ""
-
-
-@contextmanager
-def inputs_of(module: nn.Module, names: Any, kept: dict[str, list[Args]]) -> Iterator[None]:
-    """Keep what the named parts are given, call by call."""
-
-    def keep(name: str) -> Callable[[nn.Module, Args], None]:
-        def hook(part: nn.Module, args: Args) -> None:
-            copies = tuple(
-                arg.detach().clone() if isinstance(arg, Tensor) else arg for arg in args
-            )  # what follows may overwrite it
-            kept.setdefault(name, []).append(copies)
-
-        return hook
-
-    hooks = [part.register_forward_pre_hook(keep(name)) for name, part in module.named_modules() if name in names]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def times_s(part: nn.Module, args: Args) -> tuple[float, float]:

@@ -1,9 +1,9 @@
 """The cost of a network on trial, for the page and for programs."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from math import log10
 from typing import Any
 
@@ -16,7 +16,7 @@ from hemony.lens import cost
 from hemony.lens.cost import LayerCost, Machine, Tally
 from hemony.lens.subjects import Trial
 from hemony.lens.taylor import projection
-from hemony.report import section
+from hemony.report import section, table
 
 EXAMPLES = 32  # in the batch of a step, of those subjects that take any number
 
@@ -78,7 +78,7 @@ class Costs:
 def inspect(trials: list[Trial]) -> Costs:
     """Count and time a step of every trial, float32 on this CPU."""
     layers: list[LayerCost] = []
-    unknown: dict[str, int] = {}
+    unknown: Counter[str] = Counter()
     examples = 0
     for trial in trials:
         module, inputs = copy.deepcopy(trial.module).train().requires_grad_(), trial.inputs
@@ -93,8 +93,7 @@ def inspect(trials: list[Trial]) -> Costs:
         found, missed = cost.count(module, inputs, loss)
         cost.measure(module, inputs, found)
         layers += [layer for layer in found if layer.parameters or layer.forward.flops or layer.backward.flops]
-        for name, elements in missed.items():
-            unknown[name] = unknown.get(name, 0) + elements
+        unknown += missed
     return Costs(layers, unknown, cost.machine(), cost.law(), examples, describe(torch.device("cpu"))["processor"])
 
 
@@ -112,7 +111,7 @@ def shown(found: Costs) -> str:
         f"counted: {missed}.",
         roofline(found),
         law_chart(found),
-    ) + section("Layer by layer", "Products of an m x n and an n x p matrix, and what they took.", table(found))
+    ) + section("Layer by layer", "Products of an m x n and an n x p matrix, and what they took.", layers_table(found))
 
 
 def roofline(found: Costs) -> str:
@@ -134,11 +133,11 @@ def roofline(found: Costs) -> str:
         title,
         power=True,
     )
-    frame.line(roof, "third")
+    frame.line(roof, "second")
     for layer, rate in zip(placed, rates, strict=True):
         words = f"{layer.name or '(itself)'}: {rate / 1e9:.2f} GFLOP/s, {found.machine.share(layer):.0%} of what the roof allows"
         frame.dot(log10(layer.intensity), log10(rate), "first", words)
-    return charts.legend(["a layer", f"what {found.device} allows"]).replace('class="second"', 'class="third"') + frame.svg()
+    return charts.legend(["a layer", f"what {found.device} allows"]) + frame.svg()
 
 
 def law_chart(found: Costs) -> str:
@@ -151,18 +150,26 @@ def law_chart(found: Costs) -> str:
     return charts.curves(lines, "m x n x p", "seconds", "The cost law: time over m n p", power=True)
 
 
-def table(found: Costs) -> str:
-    head = (
-        "<tr><th>layer</th><th>m x n x p</th><th>parameters</th><th>MAC</th><th>FLOP there</th><th>FLOP back</th><th>FLOP/byte</th>"
-        "<th>ms there</th><th>ms back</th><th>of the roof</th></tr>"
-    )
-    rows = "".join(
-        f"<tr><td>{escape(row['name'])}</td><td>{escape(products(layer.forward))}</td><td>{row['parameters']:,}</td><td>{row['macs']:,}</td>"
-        f"<td>{row['flops']:,.0f}</td><td>{row['backward_flops']:,.0f}</td><td>{row['flops_a_byte']:.1f}</td><td>{1e3 * row['forward_s']:.3f}</td>"
-        f"<td>{1e3 * row['backward_s']:.3f}</td><td>{row['roofline_share']:.0%}</td></tr>"
+def layers_table(found: Costs) -> str:
+    heads = (
+        "layer", "m x n x p", "parameters", "MAC", "FLOP there", "FLOP back", "FLOP/byte", "ms there", "ms back", "of the roof",
+    )  # fmt: skip
+    rows = (
+        (
+            row["name"],
+            products(layer.forward),
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            f"{row['flops']:,.0f}",
+            f"{row['backward_flops']:,.0f}",
+            f"{row['flops_a_byte']:.1f}",
+            f"{1e3 * row['forward_s']:.3f}",
+            f"{1e3 * row['backward_s']:.3f}",
+            f"{row['roofline_share']:.0%}",
+        )
         for layer, row in zip(found.layers, found.rows(), strict=True)
     )
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return table(heads, rows)
 
 
 def products(tally: Tally) -> str:

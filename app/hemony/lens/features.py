@@ -17,11 +17,12 @@ from torch.nn import functional
 from hemony import charts
 from hemony.bundle import Bundle
 from hemony.lens.examples import Examples
+from hemony.lens.hooks import watching
 from hemony.media import FULL_SCALE
 from hemony.metrics import wilson_interval
 from hemony.models.spectrogram import SpectrogramEnsemble
 from hemony.preprocessing import AudioView
-from hemony.report import section
+from hemony.report import section, table
 
 PROBED = 600  # examples
 FOLDS = 5
@@ -116,34 +117,26 @@ def stages(network: nn.Module) -> dict[str, nn.Module]:
     return {name: part for name, part in found.items() if not isinstance(part, nn.Dropout | nn.BatchNorm2d)}
 
 
-def answers(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """What each stage answers, in the order in which they do; stages that are not called are left out."""
+def answers(network: nn.Module, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a network answers, and what each stage does, in the order in which they do; stages that are not called are left out."""
     heard: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Any:
-        def hook(part: nn.Module, args: Any, answer: Any) -> None:
-            if isinstance(answer, Tensor):
-                heard[name] = answer
+    def see(name: str, part: nn.Module, args: Any, answer: Any) -> None:
+        if isinstance(answer, Tensor):
+            heard[name] = answer
 
-        return hook
-
-    hooks = [part.register_forward_hook(keep(name)) for name, part in stages(network).items()]
-    try:
-        network(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return heard
+    with watching(stages(network), see):
+        logits: Tensor = network(inputs)
+    return logits, heard
 
 
 def inspect(bundle: Bundle, examples: Examples, seed: int) -> Features:
     network = bundle.recogniser.network
     if isinstance(network, SpectrogramEnsemble):
         network = network.networks[0]
-    network.eval().requires_grad_(False)
     inputs = bundle.recogniser.normalise(examples.inputs)
     audio = isinstance(bundle.preprocessing, AudioView)
-    first = {name: answer[0] for name, answer in answers(network, inputs[:1]).items() if answer.ndim in (3, 4)}
+    first = {name: answer[0] for name, answer in answers(network, inputs[:1])[1].items() if answer.ndim in (3, 4)}
     return Features(
         probes=probes(network, inputs, examples.labels),
         filters=filters(network),
@@ -169,7 +162,7 @@ def probes(network: nn.Module, inputs: Tensor, labels: Tensor) -> list[Probe]:
     with torch.no_grad():
         for batch in inputs.split(BATCH):  # type: ignore[no-untyped-call]
             seen["input"].append(pooled(batch, INPUT_POOLED))
-            for name, answer in answers(network, batch).items():
+            for name, answer in answers(network, batch)[1].items():
                 seen.setdefault(name, []).append(pooled(answer))
     truth = labels.numpy()
     fewest = int(np.unique(truth, return_counts=True)[1].min())
@@ -187,11 +180,12 @@ def probes(network: nn.Module, inputs: Tensor, labels: Tensor) -> list[Probe]:
 
 def pooled(answer: Tensor, parts: int = POOLED) -> Tensor:
     """What a layer answers, few numbers an example: means over parts of a map or of a sequence; a waveform as its samples, up to MOST."""
+    answer = answer.float()
     if answer.ndim == 4:
-        return functional.adaptive_avg_pool2d(answer.float(), (min(parts, answer.shape[2]), min(parts, answer.shape[3]))).flatten(1)
+        return functional.adaptive_avg_pool2d(answer, (min(parts, answer.shape[2]), min(parts, answer.shape[3]))).flatten(1)
     if answer.ndim == 3:
-        return functional.adaptive_avg_pool1d(answer.float(), min(parts, answer.shape[2])).flatten(1)
-    return answer.float() if answer.shape[1] <= MOST else functional.adaptive_avg_pool1d(answer.float()[:, None], MOST)[:, 0]
+        return functional.adaptive_avg_pool1d(answer, min(parts, answer.shape[2])).flatten(1)
+    return answer if answer.shape[1] <= MOST else functional.adaptive_avg_pool1d(answer[:, None], MOST)[:, 0]
 
 
 def filters(network: nn.Module) -> Pixels | None:
@@ -231,16 +225,12 @@ def tiled(pictures: list[Pixels], gap: int = 1) -> Pixels:
 
 def look(bundle: Bundle, network: nn.Module, examples: Examples, place: int, inputs: Tensor) -> Look | None:
     """Grad-CAM (Selvaraju et al. 2017): the last maps, each weighted by the mean gradient of the winning logit."""
-    inputs = inputs.clone().requires_grad_()
-    heard: dict[str, Tensor] = {}
-    with torch.enable_grad():
-        heard = answers(network, inputs)
-        logits = network(inputs) if not heard else list(heard.values())[-1]
-        maps = [answer for answer in heard.values() if answer.ndim == 4 and answer.shape[2] * answer.shape[3] > 1]
-        if not maps:
-            return None
-        winner = int(logits[0].argmax())
-        (gradient,) = torch.autograd.grad(logits[0, winner], maps[-1])
+    logits, heard = answers(network, inputs.clone().requires_grad_())
+    maps = [answer for answer in heard.values() if answer.ndim == 4 and answer.shape[2] * answer.shape[3] > 1]
+    if not maps:
+        return None
+    winner = int(logits[0].argmax())
+    (gradient,) = torch.autograd.grad(logits[0, winner], maps[-1])
     heat = (gradient.mean(dim=(2, 3), keepdim=True) * maps[-1]).sum(dim=1)[0].clamp(min=0).detach()
     heat = heat / heat.max().clamp(min=1e-12)
     shares = (logits[0].detach().double() / bundle.temperature).softmax(dim=0)
@@ -377,10 +367,13 @@ def probe_chart(found: Features) -> str:
 
 
 def probe_table(found: Features) -> str:
-    head = "<tr><th>layer</th><th>numbers</th><th>accuracy</th><th>95 %</th></tr>"
-    rows = "".join(
-        f"<tr><td>{escape(row['layer'])}</td><td>{row['numbers']:,}</td><td>{row['accuracy']:.1%}</td><td>{row['accuracy_low']:.1%} to "
-        f"{row['accuracy_high']:.1%}</td></tr>"
+    rows = (
+        (
+            row["layer"],
+            f"{row['numbers']:,}",
+            f"{row['accuracy']:.1%}",
+            f"{row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}",
+        )
         for row in (probe.facts() for probe in found.probes)
     )
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return table(("layer", "numbers", "accuracy", "95 %"), rows)

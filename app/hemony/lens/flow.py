@@ -7,10 +7,8 @@ that answers to everything alike. A step that moves weights by about a thousandt
 import copy
 import math
 import statistics
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import lightning
@@ -19,9 +17,10 @@ from torch import Tensor, nn
 
 from hemony import charts
 from hemony.callbacks import History
+from hemony.lens.hooks import watching
 from hemony.lens.subjects import Trial
 from hemony.lens.taylor import projection
-from hemony.report import section
+from hemony.report import section, table
 
 GRADIENT, UPDATE, DEAD = "gradient_rms", "update_ratio", "dead_share"
 ACTIVATIONS = (
@@ -60,31 +59,21 @@ def dead_share(answer: Tensor, axis: int = 1) -> float:
     return float((spread <= ALIKE * spread.max().clamp(min=1e-12)).float().mean())
 
 
-@contextmanager
-def watched(network: nn.Module, dead: dict[str, float]) -> Iterator[None]:
+def watched(network: nn.Module, dead: dict[str, float]) -> AbstractContextManager[None]:
     """Fill `dead` while the network is called: a layer's units may die in the activation after it, where that is a module."""
     weighted, latest = layers_of(network), ("", 1)
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(part: nn.Module, args: Any, answer: Any) -> None:
-            nonlocal latest
-            if not isinstance(answer, Tensor) or answer.ndim < 2 or answer.numel() == answer.shape[1]:
-                return
-            if name in weighted:
-                latest = (name, -1 if isinstance(part, nn.Linear | nn.LayerNorm | nn.Embedding) else 1)
-                dead[name] = dead_share(answer, latest[1])
-            elif latest[0] in dead:
-                dead[latest[0]] = max(dead[latest[0]], dead_share(answer, latest[1]))
+    def see(name: str, part: nn.Module, args: Any, answer: Any) -> None:
+        nonlocal latest
+        if not isinstance(answer, Tensor) or answer.ndim < 2 or answer.numel() == answer.shape[1]:
+            return
+        if name in weighted:
+            latest = (name, -1 if isinstance(part, nn.Linear | nn.LayerNorm | nn.Embedding) else 1)
+            dead[name] = dead_share(answer, latest[1])
+        elif latest[0] in dead:
+            dead[latest[0]] = max(dead[latest[0]], dead_share(answer, latest[1]))
 
-        return hook
-
-    leaves = {name: part for name, part in network.named_modules() if name in weighted or isinstance(part, ACTIVATIONS)}
-    hooks = [part.register_forward_hook(keep(name)) for name, part in leaves.items()]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return watching({**weighted, **{name: part for name, part in network.named_modules() if isinstance(part, ACTIVATIONS)}}, see)
 
 
 class FlowRecorder(lightning.Callback):
@@ -102,7 +91,7 @@ class FlowRecorder(lightning.Callback):
         self.dead: dict[str, float] = {}
         self.gradients: dict[str, float] = {}
         self.before: dict[str, list[Tensor]] = {}
-        self._watching: Any = None
+        self._watching: AbstractContextManager[None] | None = None
 
     def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         step, epoch = int(batch[2]), self.history.epoch_batches
@@ -126,13 +115,13 @@ class FlowRecorder(lightning.Callback):
             self.found = {}
 
     def keep(self) -> None:
+        """What the step has shown."""
         for name, part in layers_of(self.network).items():
             if name in self.before:
-                row = self.found
-                row[f"flow/{name}/{GRADIENT}"] = self.gradients[name]
-                row[f"flow/{name}/{UPDATE}"] = moved(self.before[name], list(part.parameters(recurse=False)))
+                self.found[f"flow/{name}/{GRADIENT}"] = self.gradients[name]
+                self.found[f"flow/{name}/{UPDATE}"] = moved(self.before[name], list(part.parameters(recurse=False)))
                 if name in self.dead:
-                    row[f"flow/{name}/{DEAD}"] = self.dead[name]
+                    self.found[f"flow/{name}/{DEAD}"] = self.dead[name]
         self.before, self.gradients = {}, {}
         self.dead.clear()
 
@@ -222,17 +211,12 @@ def shown(found: Flow) -> str:
 
 def now_chart(found: Flow) -> str:
     points = [(float(place), math.log10(row[GRADIENT])) for place, row in enumerate(found.now) if row[GRADIENT] > 0]
-    frame_points = {"gradient": points}
-    return charts.curves(frame_points, "layers from the input", "log10 of the gradient", "Gradient over depth") if points else ""
+    return charts.curves({"gradient": points}, "layers from the input", "log10 of the gradient", "Gradient over depth")
 
 
 def now_table(found: Flow) -> str:
-    head = "<tr><th>layer</th><th>gradient</th><th>dead units</th></tr>"
-    rows = "".join(
-        f"<tr><td>{escape(row['name'])}</td><td>{row[GRADIENT]:.2e}</td><td>{'' if row[DEAD] is None else format(row[DEAD], '.0%')}</td></tr>"
-        for row in found.now
-    )
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    rows = ((row["name"], f"{row[GRADIENT]:.2e}", "" if row[DEAD] is None else f"{row[DEAD]:.0%}") for row in found.now)
+    return table(("layer", "gradient", "dead units"), rows)
 
 
 def over_time(layers: dict[str, list[tuple[float, float]]], label: str, logarithmic: bool) -> str:

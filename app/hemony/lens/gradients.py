@@ -9,7 +9,7 @@ from hemony import charts
 from hemony.lens import chain, taylor
 from hemony.lens.subjects import Trial
 from hemony.lens.taylor import CONTROL, INPUT, Check, Verdict
-from hemony.report import section
+from hemony.report import section, table
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,6 @@ class Gradients:
     """What was found."""
 
     checks: list[Check]
-    smooth: dict[str, bool]  # by layer
     demonstration: chain.Demonstration
 
     @property
@@ -34,7 +33,7 @@ class Gradients:
                 "control_order": check.control_order,
                 "relative_error": check.relative_error,
                 "derivative": check.derivative,
-                "smooth": self.smooth[check.name],
+                "smooth": check.smooth,
             }
             for check in self.checks
         ]
@@ -56,7 +55,6 @@ class Gradients:
 def inspect(trials: list[Trial], seed: int) -> Gradients:
     """Judge every layer of every trial. Raises UsageError for a module that has no tensor to answer with."""
     checks: list[Check] = []
-    smooth: dict[str, bool] = {}
     for trial in trials:
         subject = taylor.subject(trial.module, trial.inputs, trial.loss)
         found = taylor.check(
@@ -65,8 +63,7 @@ def inspect(trials: list[Trial], seed: int) -> Gradients:
         if trial.prefix:
             found = [replace(check, name=f"{trial.prefix} {check.name}" if check.name == INPUT else check.name) for check in found]
         checks += found
-        smooth |= {check.name: subject.smooth for check in found}
-    return Gradients(checks, smooth, chain.demonstrate(seed))
+    return Gradients(checks, chain.demonstrate(seed))
 
 
 # ------------------------------------------------------------------------------------------------------------------ page
@@ -85,7 +82,7 @@ def shown(found: Gradients) -> str:
         f"{verdict}. What the first-order Taylor model leaves over falls with the square of the step (order 2); of the same gradient times "
         f"{CONTROL:g}, which is wrong, with the step itself (order 1).",
         remainder_chart(judged),
-        table(found),
+        layers_table(found),
     ) + chain_section(found.demonstration)
 
 
@@ -108,14 +105,14 @@ def points(steps: list[float], remainders: list[float]) -> list[tuple[float, flo
     return [(math.log10(step), math.log10(value)) for step, value in zip(steps, remainders, strict=True) if value > 0]
 
 
-def table(found: Gradients) -> str:
-    head = "<tr><th>layer</th><th>gradient</th><th>order</th><th>control</th><th>relative error</th></tr>"
-    rows = "".join(
-        f"<tr><td>{escape(check.name)}</td><td>{check.verdict.value}</td><td>{order(check.order)}</td><td>{order(check.control_order)}</td>"
-        f"<td>{check.relative_error:.0e}</td></tr>"
-        for check in found.checks
+def layers_table(found: Gradients) -> str:
+    return table(
+        ("layer", "gradient", "order", "control", "relative error"),
+        (
+            (check.name, check.verdict.value, order(check.order), order(check.control_order), f"{check.relative_error:.0e}")
+            for check in found.checks
+        ),
     )
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 
 def order(value: float | None) -> str:

@@ -30,15 +30,17 @@ class Inspected:
 def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> Inspected:
     """The bundle or the module that is named, with examples."""
     folder = Path(name)
-    if overrides and (":" in name or bundles.read_facts(folder)["task"] == bundles.MELODY_TASK):
+    own = ":" in name and not folder.exists()
+    melody = not own and bundles.read_facts(folder)["task"] == bundles.MELODY_TASK
+    if overrides and (own or melody):
         raise UsageError(f"{overrides[0]}: {name} is inspected on what is made for it, and takes no data")
-    if ":" in name and not folder.exists():
-        own = subjects.of_factory(name)
-        return Inspected("on the inputs that it makes", lambda count: own, {})
-    if bundles.read_facts(folder)["task"] == bundles.MELODY_TASK:
-        melody = melody_bundle.load(folder)
-        rendered = subjects.of_melody(melody, seed)
-        return Inspected("on a rendered recording and melodies", lambda count: rendered, melody.config["optimizer"])
+    if own:
+        made = subjects.of_factory(name)
+        return Inspected("on the inputs that it makes", lambda count: made, {})
+    if melody:
+        heard = melody_bundle.load(folder)
+        rendered = subjects.of_melody(heard, seed)
+        return Inspected("on a rendered recording and melodies", lambda count: rendered, heard.config["optimizer"])
     loaded = bundles.load(folder)
     drawn = None
     count = PROBED if {"features", "connections"} & set(parts) else subjects.DRAWN
@@ -87,7 +89,8 @@ def of_flow(subject: Inspected, seed: int) -> Part | str:
 
 def of_landscape(subject: Inspected, seed: int) -> Part | str:
     found = landscape.inspect(subject.trials(DRAWN), seed, subject.optimizer)
-    return Part(found.facts(), landscape.shown(found), tables.landscape_table(found.facts()))
+    facts = found.facts()
+    return Part(facts, landscape.shown(found), tables.landscape_table(facts))
 
 
 def of_features(subject: Inspected, seed: int) -> Part | str:

@@ -17,7 +17,7 @@ from hemony.bundle import Bundle
 from hemony.datasets.bell_excerpts import Excerpts, excerpts
 from hemony.datasets.bell_melodies import Melodies
 from hemony.datasets.seeding import derived_seed, generator
-from hemony.errors import UsageError
+from hemony.errors import UsageError, one_line
 from hemony.lens.examples import Examples
 from hemony.lens.taylor import projection
 from hemony.melody_bundle import MelodyBundle
@@ -119,7 +119,3 @@ def of_factory(path: str) -> list[Trial]:
     except Exception as error:
         raise UsageError(f"{path}: the module does not answer to its inputs with a tensor: {one_line(error)}") from None
     return [Trial("", module, inputs, None)]
-
-
-def one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

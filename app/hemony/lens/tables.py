@@ -3,9 +3,14 @@
 from typing import Any
 
 
+def widest(rows: list[dict[str, Any]], key: str) -> int:
+    """Letters of the column in which the layers are named."""
+    return max([len("layer"), *(len(row[key]) for row in rows)])
+
+
 def gradients_table(rows: list[dict[str, Any]]) -> str:
     """A line a layer, for people."""
-    width = max(len("layer"), *(len(row["name"]) for row in rows))
+    width = widest(rows, "name")
     lines = [f"{'layer':<{width}}  {'gradient':<13}  {'order':>6}  {'control':>7}  relative error"]
     for row in rows:
         orders = ["" if row[key] is None else f"{row[key]:.2f}" for key in ("order", "control_order")]
@@ -16,7 +21,7 @@ def gradients_table(rows: list[dict[str, Any]]) -> str:
 
 def cost_table(rows: list[dict[str, Any]]) -> str:
     """A line a layer, for people."""
-    width = max(len("layer"), *(len(row["name"]) for row in rows))
+    width = widest(rows, "name")
     lines = [f"{'layer':<{width}}  {'parameters':>10}  {'MAC':>13}  {'FLOP/byte':>9}  {'ms there':>8}  {'ms back':>8}  of the roof"]
     for row in rows:
         lines.append(
@@ -45,7 +50,7 @@ def landscape_table(facts: dict[str, Any]) -> str:
 
 def probes_table(rows: list[dict[str, Any]]) -> str:
     """A line a layer."""
-    width = max([len("layer"), *(len(row["layer"]) for row in rows)])
+    width = widest(rows, "layer")
     lines = [f"{'layer':<{width}}  linear probe  95 %"]
     lines += [
         f"{row['layer']:<{width}}  {row['accuracy']:>12.3f}  {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}"
@@ -56,7 +61,7 @@ def probes_table(rows: list[dict[str, Any]]) -> str:
 
 def connections_table(facts: dict[str, Any]) -> str:
     """A line a layer, and one for each number of bands."""
-    width = max([len("layer"), *(len(row["name"]) for row in facts["layers"])])
+    width = widest(facts["layers"], "name")
     lines = [f"{'layer':<{width}}  {'links':>9}  {'possible':>9}  {'parameters saved':>16}  multiplications saved"]
     for row in facts["layers"]:
         lines.append(
@@ -83,7 +88,7 @@ def harmonic_table(facts: dict[str, Any]) -> str:
 
 def flow_table(facts: dict[str, Any]) -> str:
     """A line a layer, and what is out of order in words."""
-    width = max([len("layer"), *(len(row["name"]) for row in facts["layers"])])
+    width = widest(facts["layers"], "name")
     lines = [f"{'layer':<{width}}  {'gradient':>9}  dead units"]
     for row in facts["layers"]:
         dead = "" if row["dead_share"] is None else f"{row['dead_share']:>10.0%}"

@@ -38,10 +38,10 @@ AGREE = {True: 1e-7, False: 1e-3}  # of the steepest derivative, that central di
 SURE = 1e-2  # of what central differences may be off, from which a low order is put down to kinks
 ZERO = 1e-12  # a directional derivative of less is none
 KINKS = {
-    "abs", "amax", "amin", "aminmax", "ceil", "clamp", "clamp_min", "clamp_max", "floor", "hardswish", "hardtanh", "hardsigmoid", "softshrink", "hardshrink", "adaptive_max_pool3d", "fractional_max_pool2d", "cummax", "cummin",
-    "kthvalue", "rrelu_with_noise", "trunc", "remainder", "frac", "leaky_relu", "max",
-    "max_pool1d", "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "maximum", "median", "min", "minimum", "_prelu_kernel",
-    "relu", "round", "sign", "sort", "threshold", "topk", "where",
+    "_prelu_kernel", "abs", "adaptive_max_pool2d", "adaptive_max_pool3d", "amax", "amin", "aminmax", "ceil", "clamp", "clamp_max", "clamp_min",
+    "cummax", "cummin", "floor", "frac", "fractional_max_pool2d", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "kthvalue", "leaky_relu",
+    "max", "max_pool1d", "max_pool2d_with_indices", "max_pool3d_with_indices", "maximum", "median", "min", "minimum", "relu", "remainder", "round",
+    "rrelu_with_noise", "sign", "softshrink", "sort", "threshold", "topk", "trunc", "where",
 }  # fmt: skip
 
 
@@ -93,6 +93,7 @@ class Check:
     relative_error: float  # beside central differences, of the steepest derivative
     derivative: float  # the steepest one
     rays: list[Ray]  # the gradient's own direction first
+    smooth: bool  # whether the function has no kinks
 
 
 def check(
@@ -127,7 +128,7 @@ def check_layer(
     along = [sum(float((own[key] * direction[key]).sum()) for key in keys) for direction in directions]
     steepest = max(map(abs, along))
     if steepest < ZERO:
-        return Check(name, Verdict.zero, None, None, 0.0, steepest, [])
+        return Check(name, Verdict.zero, None, None, 0.0, steepest, [], smooth)
     rays = [cast(function, point, way, slope, here, noise, smooth) for way, slope in zip(directions, along, strict=True)]
     choose = min if smooth else statistics.median
     orders, controls = ([order for ray in rays if (order := ray.order(scale)) is not None] for scale in (1.0, CONTROL))
@@ -140,7 +141,7 @@ def check_layer(
     verdict = Verdict.right if error <= allowed and (clear or kinked) else Verdict.wrong
     if verdict is Verdict.right and (control is None or control > LEAST_ORDER[False]):
         verdict = Verdict.unjudged
-    return Check(name, verdict, order, control, error / steepest, steepest, rays)
+    return Check(name, verdict, order, control, error / steepest, steepest, rays, smooth)
 
 
 def cast(function: Function, point: Point, direction: Point, derivative: float, here: float, noise: float, smooth: bool) -> Ray:

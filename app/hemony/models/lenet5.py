@@ -60,14 +60,17 @@ class ConnectedConv(nn.Module):
         self.inputs = inputs
         self.table = table
         self.kernel_px = kernel_px
-        links = sum(map(len, table))
-        self.weight = nn.Parameter(torch.empty(links, kernel_px, kernel_px))
+        self.weight = nn.Parameter(torch.empty(self.links, kernel_px, kernel_px))
         self.bias = nn.Parameter(torch.zeros(len(table)))
         fans = torch.cat([torch.full((len(seen),), float(len(seen))) for seen in table]) * kernel_px**2
         with torch.no_grad():  # standard deviation fan-in ** -1/2 (LeCun et al. 1998, Efficient BackProp, section 4.6)
             self.weight.uniform_(-(3**0.5), 3**0.5).div_(fans[:, None, None].sqrt())
         places = [output * inputs + seen for output, inputs_seen in enumerate(table) for seen in inputs_seen]
         self.register_buffer("places", torch.tensor(places), persistent=False)
+
+    @property
+    def links(self) -> int:
+        return sum(map(len, self.table))
 
     def forward(self, maps: Tensor) -> Tensor:
         dense = self.weight.new_zeros(len(self.table) * self.inputs, self.kernel_px, self.kernel_px)
