@@ -125,8 +125,9 @@ def check_outputs(options: argparse.Namespace) -> None:
         raise UsageError("--rate, --channels and --encoding describe a --stream; a file says of itself what it is")
     if "out" in named:
         check_writable(named["out"])
-    if any(getattr(options, name) == "" for name in OUTPUTS):
-        raise UsageError(f"--{next(name for name in OUTPUTS if getattr(options, name) == '')} names no file")
+    for name in OUTPUTS:
+        if getattr(options, name) == "":
+            raise UsageError(f"--{name} names no file")
     for path in named.values():
         check_file(path)
     if "plot" in named and named["plot"].suffix.lower() != ".png":
@@ -167,12 +168,15 @@ def heard(bundle: "MelodyBundle", waves: Any, rate_hz: int) -> "tuple[Notes, Bel
 
 def tuned_to(notes: "Notes", a4_hz: float | None) -> bool:
     """Whether notes are in the tuning that is asked for, if any is."""
+    return a4_hz is None or abs(beside_cents(notes.tuning_cents, notes.a4_hz, a4_hz)) <= TOLERANCE_CENTS
+
+
+def beside_cents(tuning_cents: float, own_hz: float, a4_hz: float) -> float:
+    """How far a tuning beside an A4 of `own_hz` is above that of another A4, but for whole semitones: the way to it transposes nothing."""
     from hemony.bells.grid import wrapped_cents
     from hemony.bells.tuning import cents_between
 
-    if a4_hz is None:
-        return True
-    return abs(float(wrapped_cents(np.array(notes.tuning_cents - cents_between(notes.a4_hz, a4_hz))))) <= TOLERANCE_CENTS
+    return float(wrapped_cents(np.array(tuning_cents - cents_between(own_hz, a4_hz))))
 
 
 def mono_of(waves: Any) -> Any:
@@ -187,15 +191,13 @@ def corrections(
     """How far each note is off beside the temperament (N,), by how many cents it is to be moved (N,), 0 within the tolerance, and the
     tuning beside which that is."""
     from hemony.bells.grid import grid_cents, wrapped_cents
-    from hemony.bells.tuning import cents_between
 
     sounding = notes.deviation_cents + notes.tuning_cents - temperament[notes.intended_midi % 12]
     tuning_cents = notes.tuning_cents
     if temperament.any():  # it was found beside equal temperament
         tuning_cents += float(wrapped_cents(np.array(grid_cents(sounding / 100) - tuning_cents)))
     off = sounding - tuning_cents
-    # a tuning is known but for whole semitones: the way to another is the nearer one, and transposes nothing
-    away = off if a4_hz is None else off + float(wrapped_cents(np.array(tuning_cents - cents_between(notes.a4_hz, a4_hz))))
+    away = off if a4_hz is None else off + beside_cents(tuning_cents, notes.a4_hz, a4_hz)
     unsure = (notes.confidence < UNSURE) & (np.abs(away) < 50) & (a4_hz is None)  # to another tuning all go together
     return off, np.where((np.abs(away) > tolerance_cents) & ~unsure, -away, 0.0), tuning_cents
 

@@ -1,5 +1,6 @@
 """Temperaments: how far each of the twelve pitch classes lies from equal temperament."""
 
+import codecs
 import math
 import re
 from fractions import Fraction
@@ -24,10 +25,9 @@ def read_scala(path: Path) -> Values:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{shown(path)}: too large for a Scala file")
-        text = path.read_text(encoding="latin-1")
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("latin-1")
     except OSError as error:
         raise InputError(f"{shown(path)}: {error.strerror}") from None
-    text = text.removeprefix("\ufeff").removeprefix("\u00ef\u00bb\u00bf")  # a byte order mark
     lines = [line.strip() for line in text.splitlines() if not line.startswith("!")]
     line = ""
     try:
