@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -148,11 +149,27 @@ def test_what_does_not_go_together_is_refused(tones_bundle: Bundle, arguments: l
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for error, told in ((KeyboardInterrupt, True), (ValueError, False)):
-        with pytest.raises(error), Journal(str(tmp_path / "rows.csv"), {}, False):
+    def broken_off(error: type[BaseException]) -> None:
+        with Journal(str(tmp_path / "rows.csv"), {}, False) as journal:
+            journal.commit([Path("a.wav")], 1)
             raise error
+
+    for error, told in ((KeyboardInterrupt, True), (ValueError, False)):
+        with pytest.raises(error):
+            broken_off(error)
         assert ("--resume" in capsys.readouterr().err) is told
     assert not (tmp_path / "rows.csv").exists()
+    assert (tmp_path / "rows.csv.part").exists()
+
+
+def test_what_breaks_off_before_the_first_batch_leaves_nothing(tones_bundle: Bundle, tmp_path: Path) -> None:
+    bundle, root, _ = tones_bundle
+    broken = shutil.copytree(bundle, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    refused = hemony("classify", broken, root, "--out", tmp_path / "rows.csv")
+    assert refused.returncode == 3
+    assert "its digest differs" in refused.stderr
+    assert not list(tmp_path.glob("rows*"))
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "json", "raven", "table"])

@@ -1,15 +1,16 @@
 """Files decoded ahead of their turn: in their order, whatever is wrong with some, and not too many at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from hemony import labelling
-from hemony.labelling import Content, Item, Long, Settings, read_ahead
+from hemony import reading
+from hemony.labelling import Content, content_of
 from hemony.preprocessing import AudioView
+from hemony.reading import Item, Long, ReadAhead, Recordings
 
 RATE_HZ = 4_000
 
@@ -27,20 +28,23 @@ def sources(tmp_path: Path) -> list[tuple[Path, str]]:
     return [(path, "known to be wrong" if number == 30 else "") for number, path in enumerate(paths)]
 
 
-def described(items: Iterator[Item]) -> list[tuple[Path, object, float | None]]:
+def described(items: Iterable[Item]) -> list[tuple[Path, object, float | None]]:
     """(path, samples or what is said in their place, duration in seconds)."""
+    view = AudioView(RATE_HZ // 2, RATE_HZ)
+    judged = ((path, content_of(decoded, view)) for path, decoded in items)
     return [
         (path, content.pieces.tolist(), content.duration_s)
         if isinstance(content, Content)
         else (path, "long" if isinstance(content, Long) else content, None)
-        for path, content in items
+        for path, content in judged
     ]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_files_come_in_their_order(sources: list[tuple[Path, str]], batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "FILES_SINGLY", 10)
-    read = described(read_ahead(sources, AudioView(RATE_HZ // 2, RATE_HZ), Settings(batch_size=batch_size)))
+    monkeypatch.setattr(reading, "FILES_SINGLY", 10)
+    with ReadAhead(sources, Recordings(RATE_HZ // 2, 10.0), 2 * batch_size) as files:
+        read = described(files)
     assert [path for path, _, _ in read] == [path for path, _ in sources]
     found = {path.stem: (content, duration_s) for path, content, duration_s in read}
     assert "not an audio file" in str(found["03"][0])
@@ -62,7 +66,8 @@ def test_little_is_decoded_before_it_is_asked_for(sources: list[tuple[Path, str]
 
     for batch_size in (1, 25):
         taken.clear()
-        reader = read_ahead(named(), AudioView(RATE_HZ, RATE_HZ), Settings(batch_size=batch_size))
-        for asked in range(1, 200):
-            next(reader)
-            assert len(taken) <= asked + 2 * batch_size + labelling.FILES_A_TASK
+        with ReadAhead(named(), Recordings(RATE_HZ, 10.0), 2 * batch_size) as files:
+            reader = iter(files)
+            for asked in range(1, 200):
+                next(reader)
+                assert len(taken) <= asked + 2 * batch_size + reading.FILES_A_TASK

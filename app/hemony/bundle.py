@@ -17,13 +17,10 @@ from torch import Tensor, nn
 from hemony import durable, models
 from hemony.config import MODELS
 from hemony.datasets.collection import PARTS, Digests
-from hemony.errors import InputError, UsageError, one_line
+from hemony.errors import InputError
+from hemony.facts import AUDIO_TASK, CARD, FACTS, HISTORY, IMAGE_TASK, SCHEMA_VERSION, WEIGHTS, describing, read_recogniser_facts
 from hemony.plain import plain, restored
 from hemony.preprocessing import AudioView, ImagePreprocessing, View
-
-SCHEMA_VERSION = 1
-IMAGE_TASK, AUDIO_TASK, MELODY_TASK = "image_classification", "audio_classification", "melody_correction"
-WEIGHTS, FACTS, HISTORY, CARD = "model.safetensors", "bundle.json", "history.json", "README.md"
 
 
 @dataclass
@@ -86,26 +83,6 @@ def write(folder: Path, network: nn.Module, facts: dict[str, Any], history: list
     durable.write_json(folder / FACTS, {"schema_version": SCHEMA_VERSION, **facts, "digests": digests})
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """`bundle.json`, checked for its version. Raises InputError for a folder that is not a bundle."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a bundle: there is no such folder; `hemony train ... output={folder}` makes one")
-    path = folder / FACTS
-    if not path.is_file():
-        unfinished = durable.states(folder / "run")
-        remedy = f"`hemony train resume={folder}` finishes its training" if unfinished else "a training writes it when it is done"
-        raise InputError(f"{folder} is not a bundle: it has no {FACTS}; {remedy}")
-    try:
-        facts = json.loads(path.read_bytes())
-        version = facts["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); train the bundle again") from None
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path} has schema version {version}, this Hemony reads {SCHEMA_VERSION}; use the Hemony that wrote it")
-    assert isinstance(facts, dict)
-    return facts
-
-
 def read_state(folder: Path, facts: dict[str, Any]) -> dict[str, Tensor]:
     """The weights, checked against the digest in `bundle.json`. Raises InputError for others."""
     try:
@@ -121,13 +98,9 @@ def read_state(folder: Path, facts: dict[str, Any]) -> dict[str, Tensor]:
 
 def load(folder: Path) -> Bundle:
     """A bundle, its weights checked against their digest and loaded on the CPU, ready to predict."""
-    facts = read_facts(folder)
-    if facts["task"] == MELODY_TASK:
-        raise UsageError(
-            f"{folder} hears melodies on bells, and does not recognise classes; `hemony correct {folder} song.wav` uses it"
-        )
+    facts = read_recogniser_facts(folder)
     state = read_state(folder, facts)
-    try:
+    with describing(folder, "a recogniser"):
         given = facts["preprocessing"]
         preprocessing: View = restored(AudioView, given) if facts["task"] == AUDIO_TASK else restored(ImagePreprocessing, given)
         config = restored(MODELS[facts["model"]["kind"]], facts["model"])
@@ -135,8 +108,6 @@ def load(folder: Path) -> Bundle:
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
         recogniser.load_state_dict(state, assign=True)
         split = {part: decode_digests(facts["split"][part]) for part in PARTS}
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{folder / FACTS} does not describe a recogniser ({one_line(error)}); train the bundle again") from None
     recogniser.eval().requires_grad_(False)
     return Bundle(
         recogniser=recogniser,

@@ -16,12 +16,17 @@ that passes the threshold (0.5 unless given), --windows a row for each window, -
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemony.errors import EXIT_FINE, EXIT_INPUT, UsageError
+from hemony.facts import AUDIO_TASK, WEIGHTS, describing, read_recogniser_facts
+from hemony.journal import Journal
+from hemony.reading import SHORT_S, Decode, ReadAhead, Recordings
+from hemony.sources import Source
 
 if TYPE_CHECKING:
     from hemony.bundle import Bundle
@@ -35,33 +40,66 @@ FORMATS = ("table", "json", "jsonl", "csv", "audacity", "raven")
 def main(arguments: list[str]) -> int:
     """The verb. 0 when every file was classified, 3 when one could not be read."""
     options = parse(arguments)
+    folder = Path(options.bundle)
+    facts = read_recogniser_facts(folder)
+    check_kind(options, facts["task"] == AUDIO_TASK)
+    if options.stream or options.microphone:
+        return listen(options, folder)
+    return label(options, folder, facts)
+
+
+def listen(options: argparse.Namespace, folder: Path) -> int:
+    """Rows of sound as it comes."""
     from hemony import bundle
-    from hemony.journal import Journal
     from hemony.labelling import Labeller
     from hemony.output import RowWriter
     from hemony.preprocessing import AudioView
 
-    loaded = bundle.load(Path(options.bundle))
-    audio = isinstance(loaded.preprocessing, AudioView)
-    check_kind(options, audio, loaded.name)
+    loaded = bundle.load(folder)
+    assert isinstance(loaded.preprocessing, AudioView)
     labeller = Labeller(loaded, settings_of(options, loaded))
-    if options.stream or options.microphone:
-        assert isinstance(loaded.preprocessing, AudioView)
-        with RowWriter(options.format, AUDIO_COLUMNS) as writer:
-            for row in labeller.heard(live_blocks(options, loaded.preprocessing.sample_rate_hz), at_once=True):
-                writer.write(row)
-        return EXIT_FINE
-    columns = AUDIO_COLUMNS if audio else COLUMNS
+    with RowWriter(options.format, AUDIO_COLUMNS) as writer:
+        for row in labeller.heard(live_blocks(options, loaded.preprocessing.sample_rate_hz), at_once=True):
+            writer.write(row)
+    return EXIT_FINE
+
+
+def label(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> int:
+    """Rows of files, which are being decoded before torch is imported."""
+    audio = facts["task"] == AUDIO_TASK
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin as they wait, on cores that decode
     with (
-        Journal(options.out, journal_key(options, loaded), options.resume) as journal,
-        RowWriter(options.format, columns, journal.file, journal.rows, journal.begun) as writer,
+        Journal(options.out, journal_key(options, facts), options.resume) as journal,
+        files_of(options, folder, facts, journal.remaining(sources_of(options.sources, audio))) as files,
     ):
-        for batch in labeller.batches(journal.remaining(sources_of(options.sources, audio))):
-            for row in labeller.rows(batch):
-                journal.failed |= "error" in row
-                writer.write(row)
-            journal.commit([path for path, _ in batch], writer.count)
-    return EXIT_INPUT if journal.failed else EXIT_FINE
+        from hemony import bundle
+        from hemony.labelling import Labeller
+        from hemony.output import RowWriter
+
+        loaded = bundle.load(folder)
+        labeller = Labeller(loaded, settings_of(options, loaded))
+        columns = AUDIO_COLUMNS if audio else COLUMNS
+        with RowWriter(options.format, columns, journal.file, journal.rows, journal.begun) as writer:
+            for batch in labeller.batches(files):
+                for row in labeller.rows(batch):
+                    journal.failed |= "error" in row
+                    writer.write(row)
+                journal.commit([path for path, _ in batch], writer.count)
+        return EXIT_INPUT if journal.failed else EXIT_FINE
+
+
+def files_of(options: argparse.Namespace, folder: Path, facts: dict[str, Any], sources: Iterable[Source]) -> ReadAhead:
+    """The files, as they are decoded for the bundle, two batches ahead."""
+    with describing(folder, "a recogniser"):
+        if facts["task"] == AUDIO_TASK:
+            most_s = 0.0 if options.events or options.windows else SHORT_S
+            decode: Decode = Recordings(int(facts["preprocessing"]["sample_rate_hz"]), most_s)
+        else:
+            from hemony.plain import restored
+            from hemony.preprocessing import ImagePreprocessing
+
+            decode = restored(ImagePreprocessing, facts["preprocessing"]).read
+    return ReadAhead(sources, decode, 2 * options.batch_size)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -123,7 +161,7 @@ def refuse(message: str) -> None:
     raise UsageError(f"{message}; usage: hemony classify BUNDLE SOURCE [SOURCE ...]")
 
 
-def check_kind(options: argparse.Namespace, audio: bool, name: str) -> None:
+def check_kind(options: argparse.Namespace, audio: bool) -> None:
     """Raise UsageError where images are asked for what only recordings have."""
     if audio:
         if options.format == "audacity" and len(options.sources) != 1 and not (options.stream or options.microphone):
@@ -135,7 +173,7 @@ def check_kind(options: argparse.Namespace, audio: bool, name: str) -> None:
     }  # fmt: skip
     for option, given in asked.items():
         if given:
-            raise UsageError(f"{option} is for recordings, and {name} recognises images")
+            raise UsageError(f"{option} is for recordings, and {options.bundle} recognises images")
 
 
 def settings_of(options: argparse.Namespace, bundle: "Bundle") -> "Settings":
@@ -198,7 +236,7 @@ def live_blocks(options: argparse.Namespace, sample_rate_hz: int) -> Iterator[An
     return live.raw_blocks(live.stdin(), live.RawFormat(options.rate, options.channels, options.encoding), sample_rate_hz)
 
 
-def journal_key(options: argparse.Namespace, bundle: "Bundle") -> dict[str, Any]:
+def journal_key(options: argparse.Namespace, facts: dict[str, Any]) -> dict[str, Any]:
     """What has to be the same for an interrupted run to go on."""
     asked = {key: value for key, value in vars(options).items() if key not in ("out", "resume", "bundle", "sources")}
-    return {"bundle": bundle.digest, **asked}
+    return {"bundle": facts["digests"][WEIGHTS], **asked}

@@ -16,6 +16,7 @@ from typing import Any
 from hemony import compose, output
 from hemony.config import BellFolderConfig, BellMelodiesConfig, EvaluateConfig
 from hemony.errors import InputError, UsageError
+from hemony.facts import read_facts
 
 RECORDED = ("root", "classes", "max_unreadable_share", "memory_budget_gib")  # the split is recorded as content digests
 
@@ -60,11 +61,9 @@ def is_bundle(argument: str) -> bool:
 
 def recorded_data(folder: Path, overrides: list[str]) -> list[str]:
     """The data that a bundle records, as overrides, for those that are not given: all of it, or nothing if `data=` is given."""
-    from hemony import bundle
-
     if any(override.startswith("data=") for override in overrides):
         return []
-    data = bundle.read_facts(folder)["data"]
+    data = read_facts(folder)["data"]
     given = {override.lstrip("+").partition("=")[0] for override in overrides}
     root = data.get("root")
     if root and "data.root" not in given and not Path(root).exists():

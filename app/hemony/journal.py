@@ -119,6 +119,9 @@ class Journal:
         if kind is None:
             self.part.replace(self.path)
             self.log.unlink()
+        elif not self.done and not self.expected:  # it broke off before the first batch: there is nothing to go on with
+            self.part.unlink(missing_ok=True)
+            self.log.unlink(missing_ok=True)
         elif issubclass(kind, KeyboardInterrupt):
             print(
                 f"hemony: interrupted; the same command with --resume goes on, the rows so far are in {self.part}", file=sys.stderr

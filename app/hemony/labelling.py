@@ -1,10 +1,7 @@
 """Files in, rows out: images and short clips in batches, long recordings as events or windows, in the order of the files."""
 
 import itertools
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,20 +17,17 @@ from hemony.decision import Decision, answers
 from hemony.errors import InputError
 from hemony.inference import predict_logits
 from hemony.preprocessing import AudioView, View
-from hemony.sources import Source
+from hemony.reading import Item, Long
 
 Row = dict[str, Any]
 
-FILES_A_TASK = 16  # to hand a task to a thread takes as long as to decode a quarter of a small file
-FILES_SINGLY = 64  # at first, so that a few large files have all cores
-SHORT_S = 10.0  # up to this a recording gets one row
 EVENT_THRESHOLD = 0.5  # of long ones: they hold much that is none of the labels
 
 
 class Detail(Enum):
     """What becomes of the windows of a recording."""
 
-    auto = "auto"  # one row up to SHORT_S, events above
+    auto = "auto"  # one row where it is short, events where it is not
     events = "events"
     windows = "windows"  # a row each
 
@@ -59,11 +53,7 @@ class Content:
     duration_s: float | None = None
 
 
-class Long:
-    """A recording that is not held in memory."""
-
-
-Item = tuple[Path, Content | Long | str]  # or the line that says what is wrong with the file
+Judged = tuple[Path, Content | Long | str]  # or the line that says what is wrong with the file
 
 
 class Labeller:
@@ -75,18 +65,13 @@ class Labeller:
         self.device = hardware.pick_device(Accelerator[settings.device])
         self.bf16 = hardware.use_bf16(Precision.auto, self.device)
 
-    def batches(self, sources: Iterable[Source]) -> Iterator[list[Item]]:
-        """The files, decoded in threads ahead of their turn."""
-        batch: list[Item] = []
-        for item in read_ahead(sources, self.bundle.preprocessing, self.settings):
-            batch.append(item)
-            if len(batch) == self.settings.batch_size:
-                yield batch
-                batch = []
-        if batch:
+    def batches(self, items: Iterable[Item]) -> Iterator[list[Judged]]:
+        """Decoded files, `batch_size` at a time."""
+        judged = ((path, content_of(decoded, self.bundle.preprocessing)) for path, decoded in items)
+        while batch := list(itertools.islice(judged, self.settings.batch_size)):
             yield batch
 
-    def rows(self, batch: list[Item]) -> Iterator[Row]:
+    def rows(self, batch: list[Judged]) -> Iterator[Row]:
         """The rows of a batch of files, in their order."""
         short = [content for _, content in batch if isinstance(content, Content)]
         found = answers(self.probabilities(short), self.decision(0.0), self.settings.top) if short else iter(())
@@ -145,55 +130,12 @@ class Labeller:
             yield {**vars(event), "confidence": round(event.confidence, 6)}
 
 
-def decoded(view: View, path: Path, detail: Detail) -> Content | Long:
-    """A file as the view sees it. Raises InputError for one that cannot be decoded."""
-    if not isinstance(view, AudioView):
-        return Content(view.read(path)[None])
-    if detail is not Detail.auto:
-        return Long()
-    from hemony.media.audio import TooLong, read_audio
-
-    try:
-        samples = torch.from_numpy(read_audio(path, view.sample_rate_hz, SHORT_S))
-    except TooLong:
-        return Long()
+def content_of(decoded: Any, view: View) -> Content | Long | str:
+    """What was decoded, as the pieces that are judged for it."""
+    if isinstance(decoded, Tensor):
+        return Content(decoded[None])
+    if isinstance(decoded, Long | str):
+        return decoded
+    assert isinstance(view, AudioView)
+    samples = torch.from_numpy(decoded)
     return Content(view.pieces(samples), len(samples) / view.sample_rate_hz)
-
-
-def read_ahead(sources: Iterable[Source], view: View, settings: Settings) -> Iterator[Item]:
-    """Each path with its content or the line that says why there is none.
-
-    Decoded in threads, two batches ahead of what is asked for, so that decoding and the network overlap and memory stays bounded.
-    """
-
-    def read(group: list[Source]) -> list[Item]:
-        return [(path, content_of(path, wrong)) for path, wrong in group]
-
-    def content_of(path: Path, wrong: str) -> Content | Long | str:
-        if wrong:
-            return wrong
-        try:
-            return decoded(view, path, settings.detail)
-        except InputError as error:
-            return str(error)
-
-    ahead, pending = 2 * settings.batch_size, 0
-    waiting: deque[tuple[int, Future[list[Item]]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for group in grouped(sources, max(1, min(FILES_A_TASK, ahead // 8))):
-            waiting.append((len(group), pool.submit(read, group)))
-            pending += len(group)
-            while pending > ahead:
-                count, future = waiting.popleft()
-                pending -= count
-                yield from future.result()
-        while waiting:
-            yield from waiting.popleft()[1].result()
-
-
-def grouped(sources: Iterable[Source], largest: int) -> Iterator[list[Source]]:
-    """The first FILES_SINGLY sources one by one, the others `largest` at a time."""
-    upcoming = iter(sources)
-    yield from ([source] for source in itertools.islice(upcoming, FILES_SINGLY))
-    while group := list(itertools.islice(upcoming, largest)):
-        yield group

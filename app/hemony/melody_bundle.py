@@ -7,7 +7,8 @@ from typing import Any
 
 from hemony import bundle
 from hemony.config import MelodyConfig
-from hemony.errors import InputError, UsageError, one_line
+from hemony.errors import UsageError
+from hemony.facts import MELODY_TASK, describing, read_facts
 from hemony.models.melody import MelodyNetwork, build
 from hemony.plain import plain, restored
 
@@ -31,7 +32,7 @@ class MelodyBundle:
 def save(melody: MelodyBundle, folder: Path, card: str) -> None:
     """Write it; its parts replace earlier ones one by one, each whole, `bundle.json` last."""
     facts = {
-        "task": bundle.MELODY_TASK,
+        "task": MELODY_TASK,
         "model": plain(melody.model),
         "temperature": melody.temperature,
         "metrics": melody.metrics,
@@ -45,11 +46,11 @@ def save(melody: MelodyBundle, folder: Path, card: str) -> None:
 
 def load(folder: Path) -> MelodyBundle:
     """A bundle, its weights checked and on the CPU, ready to hear. Raises UsageError for one of another task."""
-    facts = bundle.read_facts(folder)
-    if facts["task"] != bundle.MELODY_TASK:
+    facts = read_facts(folder)
+    if facts["task"] != MELODY_TASK:
         raise UsageError(f"{folder} does not hear melodies on bells; `hemony train experiment=bells` makes a bundle that does")
     state = bundle.read_state(folder, facts)
-    try:
+    with describing(folder, "what hears melodies"):
         config = restored(MelodyConfig, facts["model"])
         network = build(config)
         network.load_state_dict(state, assign=True)
@@ -68,7 +69,3 @@ def load(folder: Path) -> MelodyBundle:
             versions=facts["versions"],
             name=str(folder),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{folder / bundle.FACTS} does not describe what hears melodies ({one_line(error)}); train the bundle again"
-        ) from None

@@ -9,11 +9,12 @@ from PIL import Image
 
 from hemony import bundle, compose, config, domains
 from hemony.datasets.collection import AudioCollection, ImageCollection
+from hemony.facts import read_facts
 
 
 def write_samples(source: Path, folder: Path, count: int = 8) -> list[Path]:
     """`count` test examples of the data that the bundle at `source` records, LABEL-NUMBER.png or .wav, evenly from all."""
-    facts = bundle.read_facts(source)
+    facts = read_facts(source)
     settings = compose.typed(config.EvaluateConfig, {"data": facts["data"]})
     collection = domains.find(settings.data)
     test = np.flatnonzero(np.isin(collection.digests, bundle.decode_digests(facts["split"]["test"])))

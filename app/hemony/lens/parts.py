@@ -7,8 +7,9 @@ from typing import Any
 
 from hemony import bundle as bundles
 from hemony import durable, melody_bundle
-from hemony.bundle import AUDIO_TASK, Bundle
+from hemony.bundle import Bundle
 from hemony.errors import InputError, UsageError
+from hemony.facts import AUDIO_TASK, HISTORY, MELODY_TASK, read_facts
 from hemony.lens import connections, costs, examples, features, flow, gradients, harmonic, landscape, subjects, tables
 from hemony.lens.examples import Examples
 from hemony.lens.features import PROBED
@@ -31,7 +32,7 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> I
     """The bundle or the module that is named, with examples."""
     folder = Path(name)
     own = ":" in name and not folder.exists()
-    melody = not own and bundles.read_facts(folder)["task"] == bundles.MELODY_TASK
+    melody = not own and read_facts(folder)["task"] == MELODY_TASK
     if overrides and (own or melody):
         raise UsageError(f"{overrides[0]}: {name} is inspected on what is made for it, and takes no data")
     if own:
@@ -57,7 +58,7 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> I
         loaded.config["optimizer"],
         loaded,
         drawn,
-        durable.read_json(folder / bundles.HISTORY),
+        durable.read_json(folder / HISTORY),
     )
 
 
