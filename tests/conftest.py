@@ -25,9 +25,11 @@ def needs(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not (DATA / name).is_dir(), reason=f"HEMONY_DATA names no folder with {name}")
 
 
-def inspected(part: str, subject: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str, str]:
+def inspected(
+    part: str, subject: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[dict[str, Any], str, str]:
     """What `hemony inspect PART SUBJECT` finds, as figures of that part, as a page, and as it is printed."""
-    assert main(["inspect", part, subject, "--out", str(folder)]) == 0
+    assert main(["inspect", part, subject, *more, "--out", str(folder)]) == 0
     facts = json.loads((folder / "inspect.json").read_text())[part]
     return facts, (folder / "inspect.html").read_text(), capsys.readouterr().out
 

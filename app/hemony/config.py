@@ -323,6 +323,7 @@ class SpectrogramConfig(ModelConfig):
     low_hz: float = ranged(20.0, least=0.0)
     window_s: float = ranged(0.032, above=0.0, most=0.2)  # that one frame hears, with a Hann window
     hop_s: float = ranged(0.01, above=0.0, most=0.2)  # from frame to frame
+    bands: str = "all"  # or which eighths of the mel bands it hears, such as 0,2,5; in the others there is silence
     compression: Compression = Compression.relative_log
     dropout: float = ranged(0.2, least=0.0, below=1.0)  # of the features before the last layer
     members: int = ranged(1, least=1, most=16)  # networks whose mean answers; each learns from its share of every batch and epoch

@@ -12,6 +12,8 @@ hemony inspect gradients package.module:factory      anybody's own module; facto
   connections  k of n links, and what those that are not there save; for sound, how many bands are enough
   harmonic     of sound: clips rebuilt from their first partials or bands, to listen to, beside what the recogniser makes of them
 
+  --retrain    of `connections`, for model=lenet5 and model=spectrogram: trained anew with every k of n, three seeds each, by the
+               bundle's own recipe (trainer.max_epochs=N and other values of it may be changed)
   --out DIR    inspect.html, one page that needs no network, and inspect.json, every figure on it
   --format table|json      a line a layer, or what inspect.json holds, on stdout
   --seed N     of directions and examples (0)
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> int:
     from hemony.lens import parts
     from hemony.report import whole
 
-    subject = parts.inspected(options.subject, options.parts, options.overrides, options.seed)
+    subject = parts.inspected(options.subject, options.parts, options.overrides, options.seed, options.retrain)
     log(f"{options.subject}: {subject.about}")
     found: dict[str, parts.Part] = {}
     failed = False
@@ -78,6 +80,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out")
     parser.add_argument("--format", default="table", choices=FORMATS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--retrain", action="store_true")
     options = parser.parse_intermixed_args(arguments)
     options.overrides = [word for word in options.words if "=" in word]
     words = [word for word in options.words if "=" not in word]
@@ -89,6 +92,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         )
     options.subject = subjects[0]
     options.parts = options.parts or list(PARTS)
+    if options.retrain and "connections" not in options.parts:
+        raise UsageError("--retrain belongs to connections: `hemony inspect connections --retrain BUNDLE`")
     if options.out:
         from hemony.media.files import check_folder
 

@@ -21,10 +21,9 @@ from hemony.lens.examples import Examples
 from hemony.lens.subjects import Trial
 from hemony.metrics import wilson_interval
 from hemony.models.lenet5 import ConnectedConv
-from hemony.models.spectrogram import SpectrogramCNN, SpectrogramEnsemble
+from hemony.models.spectrogram import BANDS, SpectrogramCNN, SpectrogramEnsemble, band_edges, mask_of
 from hemony.report import section, table
 
-BANDS = 8  # into which the spectrogram is divided
 SUBSETS = 200  # of them at most, over all k
 HEARD = 100  # examples that each is judged by
 CELL_PX = 18
@@ -131,16 +130,14 @@ def inspect(trials: list[Trial], bundle: Bundle | None, examples: Examples | Non
     if bundle is None or examples is None or not isinstance(network, SpectrogramCNN | SpectrogramEnsemble):
         return Connections(found, [], [])
     front = network.front
-    mels = front.filters.shape[1]
-    edges = np.linspace(0, mels, BANDS + 1).round().astype(int)
     inputs, labels = bundle.recogniser.normalise(examples.inputs[:HEARD]), examples.labels[:HEARD]
     with torch.inference_mode():
         mel = front.mel(inputs)
-        masked = [Masked(bands, right(network, mel, labels, edges, bands), len(labels)) for bands in subsets(seed)]
+        masked = [Masked(bands, right(network, mel, labels, bands), len(labels)) for bands in subsets(seed)]
     corners_hz = (
         front.edges_hz[:-1] + front.edges_hz[1:]
     ) / 2  # half-way between one filter's middle and the next one's, and the ends
-    return Connections(found, masked, corners_hz[torch.from_numpy(edges)].tolist())
+    return Connections(found, masked, corners_hz[band_edges(front.filters.shape[1])].tolist())
 
 
 def subsets(seed: int) -> list[tuple[int, ...]]:
@@ -155,12 +152,9 @@ def subsets(seed: int) -> list[tuple[int, ...]]:
     return chosen
 
 
-def right(network: SpectrogramCNN | SpectrogramEnsemble, mel: Tensor, labels: Tensor, edges: Any, bands: tuple[int, ...]) -> int:
+def right(network: SpectrogramCNN | SpectrogramEnsemble, mel: Tensor, labels: Tensor, bands: tuple[int, ...]) -> int:
     """How many examples are still recognised."""
-    kept = torch.zeros(mel.shape[1], 1)
-    for band in bands:
-        kept[edges[band] : edges[band + 1]] = 1.0
-    return int((network.logits(mel * kept).argmax(dim=1) == labels).sum())
+    return int((network.logits(mel * mask_of(bands, mel.shape[1])).argmax(dim=1) == labels).sum())
 
 
 # ------------------------------------------------------------------------------------------------------------------ page

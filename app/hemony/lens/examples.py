@@ -43,7 +43,9 @@ def drawn(bundle: Bundle, folder: Path, overrides: list[str], count: int, seed: 
         for label in np.unique(labels):
             rank[order[labels[order] == label]] = np.arange((labels == label).sum())
         places = order[np.argsort(rank[order], kind="stable")][:count]
-        inputs = torch.stack([bundle.preprocessing.example(collection, int(place)) for place in places])
+        inputs = torch.empty(len(places), *bundle.preprocessing.shape, dtype=bundle.preprocessing.dtype)
+        for row in np.argsort(places):  # as they lie: what is rendered is rendered in blocks
+            inputs[row] = bundle.preprocessing.example(collection, int(places[row]))
         found.append(Examples(inputs, torch.from_numpy(labels[places]).long(), f"{config.data.kind}, {part}"))
 
     overrides = [*recorded_data(folder, overrides), *overrides]

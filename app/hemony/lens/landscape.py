@@ -8,7 +8,7 @@ than it came (LeCun, Simard and Pearlmutter 1992): so the curvature says which l
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from html import escape
 from typing import Any
 
@@ -27,7 +27,7 @@ SETTLED = 1e-4  # of the eigenvalue, that it moves by at the end
 PLACES = 41  # along a direction
 WIDEST = 4.0  # times the step at which the second-order model has its minimum or is as steep as the first, that are drawn
 HOLDS = 0.1  # of the true change, by which a model may be off where it holds
-RADII = 60  # that are tried, a third of an octave apart
+RADII = 60  # that may be tried, a third of an octave apart
 HALVINGS = 5
 
 
@@ -143,6 +143,7 @@ def along(surface: Surface, name: str, direction: Tensor) -> Slice:
     with torch.no_grad():
         here = float(surface.loss(surface.start))
 
+        @cache
         def value(place: float) -> float:
             return float(surface.loss(surface.start + place * direction))
 
@@ -156,16 +157,21 @@ def along(surface: Surface, name: str, direction: Tensor) -> Slice:
 
 
 def radius(draft: Slice, value: Callable[[float], float], order: int, reach: float) -> float:
-    """The largest of growing distances up to which, on both sides, the model is off by at most HOLDS of the true change."""
-    held = 0.0
-    for step in range(RADII):
-        place = reach * 2 ** ((step - RADII + 10) / 3)
-        for side in (-place, place):
-            true = value(side)
-            if abs(draft.model(side, order) - true) > HOLDS * abs(true - draft.loss):
-                return held
-        held = place
-    return held
+    """The largest of growing distances up to which, on both sides, the model is off by at most HOLDS of the true change.
+
+    An octave is taken at a time, and the last one in thirds.
+    """
+
+    def distance(step: int) -> float:
+        return float(reach * 2 ** ((step - RADII + 10) / 3))
+
+    def holds(step: int) -> bool:
+        both = ((side, value(side)) for side in (-distance(step), distance(step)))
+        return all(abs(draft.model(side, order) - true) <= HOLDS * abs(true - draft.loss) for side, true in both)
+
+    octave = next((step for step in range(0, RADII, 3) if not holds(step)), RADII)
+    last = next((step for step in range(max(0, octave - 2), octave) if not holds(step)), octave) - 1
+    return distance(last) if last >= 0 else 0.0
 
 
 def remainder_order(draft: Slice, value: Callable[[float], float], order: int, place: float) -> float:

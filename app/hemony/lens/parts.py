@@ -10,7 +10,7 @@ from hemony import durable, melody_bundle
 from hemony.bundle import Bundle
 from hemony.errors import InputError, UsageError
 from hemony.facts import AUDIO_TASK, HISTORY, MELODY_TASK, read_facts
-from hemony.lens import connections, costs, examples, features, flow, gradients, harmonic, landscape, subjects, tables
+from hemony.lens import connections, costs, examples, features, flow, gradients, harmonic, landscape, retrain, subjects, tables
 from hemony.lens.examples import Examples
 from hemony.lens.features import PROBED
 from hemony.lens.subjects import DRAWN, FEW, Trial
@@ -26,13 +26,16 @@ class Inspected:
     bundle: Bundle | None = None  # a recogniser's,
     examples: Examples | None = None  # with its data
     history: list[dict[str, float]] = field(default_factory=list)  # of its training
+    trained_anew: Callable[[], list[retrain.Training]] | None = None  # where it is asked for
 
 
-def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> Inspected:
+def inspected(name: str, parts: list[str], overrides: list[str], seed: int, anew: bool) -> Inspected:
     """The bundle or the module that is named, with examples."""
     folder = Path(name)
     own = ":" in name and not folder.exists()
     melody = not own and read_facts(folder)["task"] == MELODY_TASK
+    if anew and (own or melody):
+        raise UsageError(f"--retrain trains a recogniser anew, and {name} is none")
     if overrides and (own or melody):
         raise UsageError(f"{overrides[0]}: {name} is inspected on what is made for it, and takes no data")
     if own:
@@ -46,7 +49,8 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> I
     drawn = None
     count = PROBED if {"features", "connections"} & set(parts) else subjects.DRAWN
     try:
-        drawn = examples.drawn(loaded, folder, overrides, count, seed)
+        of_data = [override for override in overrides if not anew or override.startswith("data.")]
+        drawn = examples.drawn(loaded, folder, of_data, count, seed)
         about = f"on {len(drawn.labels)} examples of {drawn.data}"
     except InputError as error:
         if overrides:  # what was asked for is not there
@@ -59,6 +63,7 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int) -> I
         loaded,
         drawn,
         durable.read_json(folder / HISTORY),
+        (lambda: list(retrain.trainings(loaded, overrides, seed))) if anew else None,
     )
 
 
@@ -104,8 +109,10 @@ def of_features(subject: Inspected, seed: int) -> Part | str:
 
 def of_connections(subject: Inspected, seed: int) -> Part | str:
     found = connections.inspect(subject.trials(FEW), subject.bundle, subject.examples, seed)
-    facts = found.facts()
-    return Part(facts, connections.shown(found), tables.connections_table(facts))
+    anew = retrain.by_count(subject.trained_anew()) if subject.trained_anew else []
+    facts = found.facts() | {"retrained": anew}
+    page = connections.shown(found) + (retrain.shown(anew) if anew else "")
+    return Part(facts, page, tables.connections_table(facts))
 
 
 def of_harmonic(subject: Inspected, seed: int) -> Part | str:

@@ -71,6 +71,13 @@ def connections_table(facts: dict[str, Any]) -> str:
     if facts["bands"]:
         lines.append("\nbands heard  mean of combinations   best")
         lines += [f"{row['k']:>11}  {row['mean_accuracy']:>20.3f}  {row['best_accuracy']:>5.3f}" for row in facts["bands"]]
+    if facts["retrained"]:
+        lines.append("\ntrained anew  parameters  in training       in the test")
+        lines += [
+            f"{row['k']:>7} of {row['n']}  {row['parameters']:>10,}  {row['train_mean']:.3f} +- {row['train_std']:.3f}  "
+            f"{row['test_mean']:.3f} +- {row['test_std']:.3f}"
+            for row in facts["retrained"]
+        ]
     return "\n".join(lines)
 
 

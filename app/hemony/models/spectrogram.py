@@ -18,6 +18,7 @@ from hemony.models.precision import at_least_float32
 
 STEM_CHANNELS = 24
 BLOCK_CHANNELS = (48, 96, 128)  # of the blocks, each of which halves bands and frames
+BANDS = 8  # parts of the spectrum that a network may hear or not
 SOFTEST = 1e-3  # mel power: clips without anything louder are not brought up to the loudness of others
 
 
@@ -27,12 +28,16 @@ class SpectrogramCNN(nn.Module):
     `augment` changes the spectrograms of a training; it is not part of the weights.
     """
 
+    heard: Tensor | None
+
     def __init__(self, sample_rate_hz: int, classes: int, config: SpectrogramConfig) -> None:
         super().__init__()
         window, hop = max(2, round(config.window_s * sample_rate_hz)), max(1, round(config.hop_s * sample_rate_hz))
         if config.low_hz >= sample_rate_hz / 2:
             raise UsageError(f"model.low_hz={config.low_hz:g} must be below half the sample rate, {sample_rate_hz / 2:g} Hz")
         self.front = LogMel(sample_rate_hz, window, hop, config.mels, config.low_hz)
+        heard = None if config.bands == "all" else mask_of(heard_bands(config.bands), config.mels)
+        self.register_buffer("heard", heard, persistent=False)
         self.relative = config.compression is Compression.relative_log
         self.pcen = PCEN(config.mels, config.hop_s) if config.compression is Compression.pcen else None
         self.norm = nn.BatchNorm1d(config.mels)
@@ -52,6 +57,8 @@ class SpectrogramCNN(nn.Module):
 
     def logits(self, mel: Tensor) -> Tensor:
         """From mel power (B, mels, frames)."""
+        if self.heard is not None:
+            mel = mel * self.heard
         spectra = self.norm(self.compressed(mel))
         if self.augment and self.training:
             spectra = self.augment.masked(spectra)
@@ -100,6 +107,29 @@ class SpectrogramEnsemble(nn.Module):
     def logits(self, mel: Tensor) -> Tensor:
         """From mel power (B, mels, frames)."""
         return torch.stack([network.logits(mel) for network in self.networks]).mean(dim=0)
+
+
+def heard_bands(text: str) -> tuple[int, ...]:
+    """The numbers in `model.bands`, in order. Raises UsageError for anything but some of 0 to BANDS - 1, each once."""
+    words = [word.strip() for word in text.split(",")]
+    bands = sorted({int(word) for word in words if word.isdecimal() and int(word) < BANDS})
+    if len(bands) != len(words):
+        raise UsageError(f"model.bands={text} is not all, or some of 0 to {BANDS - 1}, each once, such as 0,2,5")
+    return tuple(bands)
+
+
+def mask_of(bands: tuple[int, ...], mels: int) -> Tensor:
+    """1 for the mel bands (mels, 1) that lie in one of the parts, 0 for the others."""
+    kept = torch.zeros(mels, 1)
+    edges = band_edges(mels)
+    for band in bands:
+        kept[edges[band] : edges[band + 1]] = 1.0
+    return kept
+
+
+def band_edges(mels: int) -> list[int]:
+    """Where the parts begin, and the last one ends."""
+    return [round(part * mels / BANDS) for part in range(BANDS + 1)]
 
 
 class ResidualBlock(nn.Module):
