@@ -203,6 +203,14 @@ def test_an_interrupted_batch_goes_on_to_the_same_bytes(tones_bundle: Bundle, tm
     assert not journal.exists()
 
 
+def test_a_mistake_is_told_before_anything_is_read_or_written(tones_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "rows.part").write_text("of an earlier run")
+    asked = ["classify", tones_bundle[0], "-", "--threshold", "2", "--out", tmp_path / "rows"]
+    with subprocess.Popen([sys.executable, "-m", "hemony", *map(str, asked)], stdin=subprocess.PIPE) as process:
+        assert process.wait(60) == 2  # while its stdin is open
+    assert (tmp_path / "rows.part").read_text() == "of an earlier run"
+
+
 def test_a_batch_of_other_files_or_options_is_not_gone_on_with(tones_bundle: Bundle, tmp_path: Path) -> None:
     bundle, root, _ = tones_bundle
     asked = ["classify", bundle, "--format", "jsonl", "--batch-size", "5", "--out", tmp_path / "rows"]

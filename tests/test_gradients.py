@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -316,3 +317,34 @@ def test_what_hears_melodies_is_inspected(part: str, capsys: pytest.CaptureFixtu
 
 def test_every_part_that_is_named_is_there() -> None:
     assert tuple(parts.PARTS) == inspect.PARTS
+
+
+class Scaled(torch.autograd.Function):
+    """A product whose backward forgets one of its factors."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return inputs * weight
+
+    @staticmethod
+    def backward(ctx: Any, given: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        _, weight = ctx.saved_tensors
+        return given * weight, None
+
+
+class Forgetful(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(5))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return Scaled.apply(inputs, self.weight)
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh(), nn.ReLU()])
+def test_a_gradient_that_is_missing_is_wrong_and_not_zero(activation: nn.Module) -> None:
+    torch.manual_seed(0)
+    found = orders(nn.Sequential(nn.Linear(4, 5), Forgetful(), activation, nn.Linear(5, 3)), torch.randn(6, 4))
+    assert found.pop("1") is Verdict.wrong
+    assert set(found.values()) == {Verdict.right}

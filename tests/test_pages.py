@@ -18,6 +18,7 @@ def test_a_browser_finds_nothing_wrong_with_the_pages(tones_bundle: Bundle, tmp_
     bundle, _, _ = tones_bundle
     asked = hemony("inspect", bundle, "--out", tmp_path)
     assert asked.returncode == 0, asked.stderr
+    assert re.findall(r"(?:src|href)=[\"'](?!data:|#)[^\"']+", (tmp_path / "inspect.html").read_text()) == []
     assert complaints(tmp_path / "inspect.html", tmp_path / "profile") == []
     assert complaints(bundle / "run" / "report.html", tmp_path / "profile") == []
     broken = tmp_path / "broken.html"

@@ -17,8 +17,18 @@ from torch import Tensor, nn
 from hemony import durable, models
 from hemony.config import MODELS
 from hemony.datasets.collection import PARTS, Digests
-from hemony.errors import InputError
-from hemony.facts import AUDIO_TASK, CARD, FACTS, HISTORY, IMAGE_TASK, SCHEMA_VERSION, WEIGHTS, describing, read_recogniser_facts
+from hemony.facts import (
+    AUDIO_TASK,
+    CARD,
+    FACTS,
+    HISTORY,
+    IMAGE_TASK,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    checked_weights,
+    describing,
+    read_recogniser_facts,
+)
 from hemony.plain import plain, restored
 from hemony.preprocessing import AudioView, ImagePreprocessing, View
 
@@ -84,16 +94,8 @@ def write(folder: Path, network: nn.Module, facts: dict[str, Any], history: list
 
 
 def read_state(folder: Path, facts: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights, checked against the digest in `bundle.json`. Raises InputError for others."""
-    try:
-        content = (folder / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise InputError(f"{folder / WEIGHTS} cannot be read: {error.strerror}") from None
-    if durable.digest(content) != facts["digests"][WEIGHTS]:
-        raise InputError(
-            f"{folder / WEIGHTS} is not the file that {FACTS} describes (its digest differs): copy the bundle again, whole"
-        )
-    return safetensors.torch.load(content)
+    """The weights. Raises InputError for others than those that `bundle.json` describes."""
+    return safetensors.torch.load(checked_weights(folder, facts))
 
 
 def load(folder: Path) -> Bundle:

@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemony.errors import EXIT_FINE, EXIT_INPUT, UsageError
-from hemony.facts import AUDIO_TASK, WEIGHTS, describing, read_recogniser_facts
+from hemony.facts import AUDIO_TASK, WEIGHTS, checked_weights, describing, read_recogniser_facts
 from hemony.journal import Journal
 from hemony.reading import SHORT_S, Decode, ReadAhead, Recordings
 from hemony.sources import Source
 
 if TYPE_CHECKING:
-    from hemony.bundle import Bundle
     from hemony.labelling import Settings
 
 COLUMNS = ("path", "label", "confidence", "top", "error")
@@ -44,11 +43,11 @@ def main(arguments: list[str]) -> int:
     facts = read_recogniser_facts(folder)
     check_kind(options, facts["task"] == AUDIO_TASK)
     if options.stream or options.microphone:
-        return listen(options, folder)
+        return listen(options, folder, facts)
     return label(options, folder, facts)
 
 
-def listen(options: argparse.Namespace, folder: Path) -> int:
+def listen(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> int:
     """Rows of sound as it comes."""
     from hemony import bundle
     from hemony.labelling import Labeller
@@ -57,7 +56,7 @@ def listen(options: argparse.Namespace, folder: Path) -> int:
 
     loaded = bundle.load(folder)
     assert isinstance(loaded.preprocessing, AudioView)
-    labeller = Labeller(loaded, settings_of(options, loaded))
+    labeller = Labeller(loaded, settings_of(options, folder, facts))
     with RowWriter(options.format, AUDIO_COLUMNS) as writer:
         for row in labeller.heard(live_blocks(options, loaded.preprocessing.sample_rate_hz), at_once=True):
             writer.write(row)
@@ -65,19 +64,22 @@ def listen(options: argparse.Namespace, folder: Path) -> int:
 
 
 def label(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> int:
-    """Rows of files, which are being decoded before torch is imported."""
+    """Rows of files. Recordings are being decoded while torch is imported."""
     audio = facts["task"] == AUDIO_TASK
+    checked_weights(folder, facts)  # before a file is opened that an earlier run may have left
+    thresholds_of(options, folder, facts)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin as they wait, on cores that decode
     with (
         Journal(options.out, journal_key(options, facts), options.resume) as journal,
         files_of(options, folder, facts, journal.remaining(sources_of(options.sources, audio))) as files,
     ):
+        if "-" not in options.sources:  # lines on stdin may be long in coming
+            files.fill()
         from hemony import bundle
         from hemony.labelling import Labeller
         from hemony.output import RowWriter
 
-        loaded = bundle.load(folder)
-        labeller = Labeller(loaded, settings_of(options, loaded))
+        labeller = Labeller(bundle.load(folder), settings_of(options, folder, facts))
         columns = AUDIO_COLUMNS if audio else COLUMNS
         with RowWriter(options.format, columns, journal.file, journal.rows, journal.begun) as writer:
             for batch in labeller.batches(files):
@@ -176,15 +178,11 @@ def check_kind(options: argparse.Namespace, audio: bool) -> None:
             raise UsageError(f"{option} is for recordings, and {options.bundle} recognises images")
 
 
-def settings_of(options: argparse.Namespace, bundle: "Bundle") -> "Settings":
+def settings_of(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> "Settings":
     from hemony.labelling import Detail, Settings
 
     detail = Detail.events if options.events or options.stream or options.microphone else Detail.auto
-    threshold, thresholds = thresholds_of(options.threshold, bundle.labels)
-    if options.unknown:
-        if not bundle.unknown_threshold:
-            raise UsageError(f"{bundle.name} has no threshold for --unknown (it had no validation data); give one by --threshold")
-        threshold = max(threshold or 0.0, bundle.unknown_threshold)
+    threshold, thresholds = thresholds_of(options, folder, facts)
     return Settings(
         device=options.device,
         batch_size=options.batch_size,
@@ -196,10 +194,12 @@ def settings_of(options: argparse.Namespace, bundle: "Bundle") -> "Settings":
     )
 
 
-def thresholds_of(text: str | None, labels: list[str]) -> tuple[float | None, dict[str, float]]:
-    """`0.7` or `dog=0.7,cat=0.4` or both, as the threshold of all labels and of single ones."""
+def thresholds_of(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> tuple[float | None, dict[str, float]]:
+    """The threshold of all labels and those of single ones: `--threshold 0.7` or `dog=0.7,cat=0.4` or both, and `--unknown`."""
+    with describing(folder, "a recogniser"):
+        labels = list(facts["labels"])
     threshold, single = None, {}
-    for part in (text or "").split(",") if text else []:
+    for part in (options.threshold or "").split(",") if options.threshold else []:
         label, equals, number = part.rpartition("=")
         try:
             value = float(number)
@@ -213,6 +213,11 @@ def thresholds_of(text: str | None, labels: list[str]) -> tuple[float | None, di
             single[label] = value
         else:
             raise UsageError(f"--threshold {part}: the bundle has no label '{label}'; it has {', '.join(labels[:20])}")
+    if options.unknown:
+        validated = facts.get("unknown_threshold", 0.0)
+        if not validated:
+            raise UsageError(f"{folder} has no threshold for --unknown (it had no validation data); give one by --threshold")
+        threshold = max(threshold or 0.0, validated)
     return threshold, single
 
 

@@ -52,3 +52,18 @@ def describing(folder: Path, what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder / FACTS} does not describe {what} ({one_line(error)}); train the bundle again") from None
+
+
+def checked_weights(folder: Path, facts: dict[str, Any]) -> bytes:
+    """The file of weights. Raises InputError for another than `bundle.json` names by its digest."""
+    with describing(folder, "a bundle"):
+        digest = facts["digests"][WEIGHTS]
+    try:
+        content = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder / WEIGHTS} cannot be read: {error.strerror}") from None
+    if durable.digest(content) != digest:
+        raise InputError(
+            f"{folder / WEIGHTS} is not the file that {FACTS} describes (its digest differs): copy the bundle again, whole"
+        )
+    return content

@@ -19,7 +19,7 @@ hemony inspect gradients package.module:factory      anybody's own module; facto
   --seed N     of directions and examples (0)
 
 Examples come from the data that the bundle records, or from data=; where that is not there, parts that need none go on without.
-Exit code 1: a gradient is wrong; 3: a part could not be done, the others are there.
+Exit code 1: a gradient is wrong; 3: a part that was named could not be done, the others are there.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, UsageError, one_line
+from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, InputError, UsageError, one_line
 
 PARTS = ("gradients", "cost", "flow", "landscape", "features", "connections", "harmonic")
 FORMATS = ("table", "json")
@@ -44,16 +44,24 @@ def main(arguments: list[str]) -> int:
     subject = parts.inspected(options.subject, options.parts, options.overrides, options.seed, options.retrain)
     log(f"{options.subject}: {subject.about}")
     found: dict[str, parts.Part] = {}
-    failed = False
+    failed = left_out = False
     for name in options.parts:
         try:
             part = parts.PARTS[name](subject, options.seed)
-        except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:  # what the other parts found is not lost
+        except (
+            InputError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+            IndexError,
+            KeyError,
+        ) as error:  # what the other parts found is not lost
             log(f"hemony: {name} cannot be done: {one_line(error)}")
             failed = True
             continue
         if isinstance(part, str):
             log(f"{name}: left out, {part}")
+            left_out = True
         else:
             found[name] = part
     facts: dict[str, Any] = {"subject": options.subject, "examples": subject.about, "seed": options.seed}
@@ -66,9 +74,12 @@ def main(arguments: list[str]) -> int:
         body = f'<h1>{escape(title)}</h1><p class="say">{escape(subject.about)}</p>' + "".join(part.page for part in found.values())
         durable.write_text(folder / "inspect.html", whole(title, body))
     print(output.as_json(facts, indent=1) if options.format == "json" else "\n\n".join(part.table for part in found.values()))
+    failed |= left_out and options.chosen
     wrong = [name for part in found.values() for name in part.wrong]
     if wrong:
-        log(f"hemony: the gradient of {', '.join(wrong)} is wrong")
+        log(
+            f"hemony: the gradient of {', '.join(wrong)} is wrong: the fault is there, or in what comes after and has no weights of its own"
+        )
         return EXIT_CHECK_FAILED
     return EXIT_INPUT if failed else EXIT_FINE
 
@@ -86,11 +97,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     words = [word for word in options.words if "=" not in word]
     options.parts = [word for word in words if word in PARTS and not Path(word, "bundle.json").is_file()]
     subjects = [word for word in words if word not in options.parts]
+    if len(subjects) == 2:
+        import difflib
+
+        for word in subjects:
+            if near := difflib.get_close_matches(word, PARTS, n=1):
+                raise UsageError(f"'{word}' is no part; did you mean '{near[0]}'?")
     if len(subjects) != 1:
         raise UsageError(
             f"name one bundle, or a factory; {len(subjects)} given; usage: hemony inspect [PART ...] BUNDLE [data=...]"
         )
     options.subject = subjects[0]
+    options.chosen = bool(options.parts)  # and not just all there are
     options.parts = options.parts or list(PARTS)
     if options.retrain and "connections" not in options.parts:
         raise UsageError("--retrain belongs to connections: `hemony inspect connections --retrain BUNDLE`")

@@ -19,7 +19,6 @@ from hemony.sources import Source
 SHORT_S = 10.0  # up to this a recording is held as a whole, and gets one row
 FILES_A_TASK = 16  # to hand a task over takes as long as to decode a quarter of a small file
 FILES_SINGLY = 64  # at first, so that a few large files have all cores
-MOST_PROCESSES = 16
 
 
 class Long:
@@ -49,7 +48,7 @@ class Recordings:
 
 
 class ReadAhead:
-    """Iterates over the files of `sources`, of which up to `ahead` are decoded before their turn, in threads, from `with` on."""
+    """Iterates over the files of `sources`, of which about `ahead` are decoded before their turn, in threads, from the first `fill` on."""
 
     def __init__(self, sources: Iterable[Source], decode: Decode, ahead: int) -> None:
         self.groups = grouped(sources, max(1, min(FILES_A_TASK, ahead // 8)))
@@ -58,25 +57,24 @@ class ReadAhead:
         self.pool = ThreadPoolExecutor(os.cpu_count())
 
     def __enter__(self) -> "ReadAhead":
-        """Decoding begins."""
-        self.fill()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.pool.shutdown(cancel_futures=True)
 
     def fill(self) -> None:
+        """Have as many decoded as may be."""
         while self.pending <= self.ahead and (group := next(self.groups, None)):
             self.waiting.append((len(group), self.pool.submit(read, self.decode, group)))
             self.pending += len(group)
 
     def __iter__(self) -> Iterator[Item]:
+        self.fill()
         while self.waiting:
             count, future = self.waiting.popleft()
-            items = future.result()
+            yield from future.result()
             self.pending -= count
             self.fill()
-            yield from items
 
 
 def read(decode: Decode, group: list[Source]) -> list[Item]:

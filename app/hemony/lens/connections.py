@@ -127,8 +127,9 @@ class Connections:
 def inspect(trials: list[Trial], bundle: Bundle | None, examples: Examples | None, seed: int) -> Connections:
     network = trials[0].module
     found = [one for trial in trials for one in links(trial.module)]
-    if bundle is None or examples is None or not isinstance(network, SpectrogramCNN | SpectrogramEnsemble):
+    if bundle is None or examples is None or not hears_all(network):
         return Connections(found, [], [])
+    assert isinstance(network, SpectrogramCNN | SpectrogramEnsemble)
     front = network.front
     inputs, labels = bundle.recogniser.normalise(examples.inputs[:HEARD]), examples.labels[:HEARD]
     with torch.inference_mode():
@@ -138,6 +139,13 @@ def inspect(trials: list[Trial], bundle: Bundle | None, examples: Examples | Non
         front.edges_hz[:-1] + front.edges_hz[1:]
     ) / 2  # half-way between one filter's middle and the next one's, and the ends
     return Connections(found, masked, corners_hz[band_edges(front.filters.shape[1])].tolist())
+
+
+def hears_all(network: nn.Module) -> bool:
+    """Whether it is for sound, and was trained on every band."""
+    if isinstance(network, SpectrogramEnsemble):
+        network = network.networks[0]
+    return isinstance(network, SpectrogramCNN) and network.heard is None
 
 
 def subsets(seed: int) -> list[tuple[int, ...]]:

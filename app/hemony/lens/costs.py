@@ -107,7 +107,7 @@ def shown(found: Costs) -> str:
     return section(
         "What a step costs",
         f"{total['macs']:,} multiply-accumulates there for {found.examples} examples, and {total['backward_flops'] / max(1, total['flops']):.2f} times "
-        f"as many operations back. Under the roof a layer could not be faster on this machine; far below it, it waits for something else. Not "
+        f"as many operations back. The roof is what this machine was just now measured to do, and a layer may come a little above it; far below it, it waits for something else. Not "
         f"counted: {missed}.",
         roofline(found),
         law_chart(found),

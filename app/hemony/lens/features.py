@@ -306,7 +306,8 @@ def shown(found: Features) -> str:
     return (
         section(
             "Features grow",
-            f"How often a linear classifier on what a layer answers is right about examples that it was not fitted to: {what}.{rise}",
+            f"How often a linear classifier on what a layer answers is right about examples that it was not fitted to: {what}. "
+            f"Maps are first averaged over {POOLED} x {POOLED} parts, sequences over {POOLED}.{rise}",
             probe_chart(found),
             probe_table(found),
         )

@@ -71,17 +71,18 @@ def inspect(trials: list[Trial], seed: int) -> Gradients:
 
 def shown(found: Gradients) -> str:
     """The part of the page."""
-    judged = [check for check in found.checks if check.rays]
+    judged = [check for check in found.checks if check.verdict is not Verdict.zero]
     zero = len(found.checks) - len(judged)
     right = sum(check.verdict is Verdict.right for check in judged)
-    verdict = f"{right} of {len(judged)} gradients are right" + (f"; {zero} are zero and are not judged" if zero else "")
+    verdict = f"{right} of {len(judged)} gradients are right"
+    verdict += f"; {zero} are zero, and the loss is flat there" if zero else ""
     unjudged = sum(check.verdict is Verdict.unjudged for check in judged)
     verdict += f"; {unjudged} could not be judged, since their controls were not found wrong" if unjudged else ""
     return section(
         "The chain rule, verified",
         f"{verdict}. What the first-order Taylor model leaves over falls with the square of the step (order 2); of the same gradient times "
         f"{CONTROL:g}, which is wrong, with the step itself (order 1).",
-        remainder_chart(judged),
+        remainder_chart([check for check in judged if check.rays]),
         layers_table(found),
     ) + chain_section(found.demonstration)
 

@@ -159,7 +159,7 @@ def along(surface: Surface, name: str, direction: Tensor) -> Slice:
 def radius(draft: Slice, value: Callable[[float], float], order: int, reach: float) -> float:
     """The largest of growing distances up to which, on both sides, the model is off by at most HOLDS of the true change.
 
-    An octave is taken at a time, and the last one in thirds.
+    An octave is tried at a time and the last one in thirds: a lapse within an octave at both of whose ends it holds is not seen.
     """
 
     def distance(step: int) -> float:
@@ -257,7 +257,7 @@ def table(entry: Slice) -> str:
         "curvature": f"{entry.curvature:.4g}",
         "first order holds to": f"{entry.radii[0]:.3g}",
         "second order holds to": f"{entry.radii[1]:.3g}",
-        "what they leave over falls with the power": f"{entry.orders[0]:.2f} and {entry.orders[1]:.2f}",
+        "what they leave over falls with the power": f"{entry.orders[0]:.2f} and {entry.orders[1]:.2f} (2 and 3 are right)",
     }
     return "<table>" + "".join(f"<tr><td>{key}</td><td>{value}</td></tr>" for key, value in rows.items()) + "</table>"
 

@@ -46,12 +46,14 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int, anew
         rendered = subjects.of_melody(heard, seed)
         return Inspected("on a rendered recording and melodies", lambda count: rendered, heard.config["optimizer"])
     loaded = bundles.load(folder)
+    plan = retrain.planned(loaded, overrides) if anew else None
     drawn = None
     count = PROBED if {"features", "connections"} & set(parts) else subjects.DRAWN
     try:
         of_data = [override for override in overrides if not anew or override.startswith("data.")]
         drawn = examples.drawn(loaded, folder, of_data, count, seed)
-        about = f"on {len(drawn.labels)} examples of {drawn.data}"
+        about = f"on examples of {drawn.data}: {FEW} in gradients and cost, {DRAWN} in flow and landscape"
+        about += f", {len(drawn.labels)} in features" if count == PROBED else ""
     except InputError as error:
         if overrides:  # what was asked for is not there
             raise
@@ -63,7 +65,7 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int, anew
         loaded,
         drawn,
         durable.read_json(folder / HISTORY),
-        (lambda: list(retrain.trainings(loaded, overrides, seed))) if anew else None,
+        (lambda: retrain.trainings(plan, seed)) if plan else None,
     )
 
 
@@ -101,7 +103,7 @@ def of_landscape(subject: Inspected, seed: int) -> Part | str:
 
 def of_features(subject: Inspected, seed: int) -> Part | str:
     if not subject.bundle or not subject.examples:
-        return "it is for recognisers, with their data"
+        return "it is for recognisers" if not subject.bundle else "its data are not there"
     found = features.inspect(subject.bundle, subject.examples, seed)
     facts = found.facts()
     return Part(facts, features.shown(found), tables.probes_table(facts["probes"]))
@@ -117,7 +119,8 @@ def of_connections(subject: Inspected, seed: int) -> Part | str:
 
 def of_harmonic(subject: Inspected, seed: int) -> Part | str:
     if not subject.bundle or not subject.examples or subject.bundle.task != AUDIO_TASK:
-        return "it is for recognisers of sound, with their data"
+        sound = subject.bundle and subject.bundle.task == AUDIO_TASK
+        return "its data are not there" if sound else "it is for recognisers of sound"
     found = harmonic.inspect(subject.bundle, subject.examples, bells=subject.bundle.data["kind"] == "bell_types")
     facts = found.facts()
     return Part(facts, harmonic.shown(found), tables.harmonic_table(facts))

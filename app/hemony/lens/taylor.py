@@ -31,11 +31,12 @@ HALVINGS = 34
 BEYOND = 2  # of them that are followed into the rounding
 CLEAR = 100.0  # times the rounding that a remainder has to be
 LAST = 4  # halvings whose orders count, the smallest steps that are clear of rounding: there the square is all that is left
+FLAT = 1e-9  # of a derivative by central differences, that is none
 LEAST_ORDER = {True: 1.9, False: 1.5}  # smooth or not
 CONTROL = 1.01  # times the right gradient is a wrong one
 CENTRAL_STEP = {True: 1e-3, False: 1e-7}  # smooth or not
 AGREE = {True: 1e-7, False: 1e-3}  # of the steepest derivative, that central differences may be off
-SURE = 1e-2  # of what central differences may be off, from which a low order is put down to kinks
+SURE = 1e-2  # of what central differences may be off, from which a low order is put down to kinks or a lack of curvature
 ZERO = 1e-12  # a directional derivative of less is none
 KINKS = {
     "_prelu_kernel", "abs", "adaptive_max_pool2d", "adaptive_max_pool3d", "amax", "amin", "aminmax", "ceil", "clamp", "clamp_max", "clamp_min",
@@ -49,7 +50,7 @@ class Verdict(Enum):
     right = "right"
     wrong = "wrong"
     unjudged = "not judged"  # its control is not found wrong: rounding is too large, or what is computed in float32
-    zero = "zero gradient"  # not judged: a bias before batch norm, a dead layer
+    zero = "zero gradient"  # and the function does not change either: a bias before batch norm, a dead layer
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,9 @@ def check_layer(
     along = [sum(float((own[key] * direction[key]).sum()) for key in keys) for direction in directions]
     steepest = max(map(abs, along))
     if steepest < ZERO:
-        return Check(name, Verdict.zero, None, None, 0.0, steepest, [], smooth)
+        slopes = [abs(central(function, point, way, smooth)) for way in directions]
+        flat = max(slopes) <= FLAT + CLEAR * noise / CENTRAL_STEP[smooth]
+        return Check(name, Verdict.zero if flat else Verdict.wrong, None, None, 0.0 if flat else 1.0, max(slopes), [], smooth)
     rays = [cast(function, point, way, slope, here, noise, smooth) for way, slope in zip(directions, along, strict=True)]
     choose = min if smooth else statistics.median
     orders, controls = ([order for ray in rays if (order := ray.order(scale)) is not None] for scale in (1.0, CONTROL))
@@ -137,8 +140,8 @@ def check_layer(
     error = max(errors) if smooth else errors[0]  # the steepest: along others there is little to be wrong, and kinks nearby
     allowed = AGREE[smooth] * steepest + CLEAR * noise / CENTRAL_STEP[smooth]
     clear = order is None or order > LEAST_ORDER[smooth]
-    kinked = not smooth and error <= SURE * allowed  # kinks lie within the steps, and the gradient is right all the same
-    verdict = Verdict.right if error <= allowed and (clear or kinked) else Verdict.wrong
+    proved = error <= SURE * allowed  # kinks lie within the steps, or f'' all but vanishes, and the gradient is right all the same
+    verdict = Verdict.right if error <= allowed and (clear or proved) else Verdict.wrong
     if verdict is Verdict.right and (control is None or control > LEAST_ORDER[False]):
         verdict = Verdict.unjudged
     return Check(name, verdict, order, control, error / steepest, steepest, rays, smooth)
@@ -160,9 +163,20 @@ def cast(function: Function, point: Point, direction: Point, derivative: float, 
         changes.append(change(step))
         below += abs(changes[-1] - step * derivative) < floor + rounded(changes[-1], step * derivative)
         step /= 2
+    return Ray(derivative, central(function, point, direction, smooth), steps, changes, floor)
+
+
+def central(function: Function, point: Point, direction: Point, smooth: bool) -> float:
+    """The derivative along a direction by central differences; a smooth function's is extrapolated to step 0."""
+
+    def slope(step: float) -> float:
+        ahead, behind = (
+            function({**point, **{key: point[key] + side * value for key, value in direction.items()}}) for side in (step, -step)
+        )
+        return float(ahead - behind) / (2 * step)
+
     wide = CENTRAL_STEP[smooth]
-    central, nearer = ((change(step) - change(-step)) / (2 * step) for step in (wide, wide / 2))
-    return Ray(derivative, (4 * nearer - central) / 3 if smooth else central, steps, changes, floor)
+    return (4 * slope(wide / 2) - slope(wide)) / 3 if smooth else slope(wide)
 
 
 def rounding(function: Function, point: Point, here: float, draw: Generator, least: float) -> float:
