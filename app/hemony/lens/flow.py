@@ -38,6 +38,7 @@ ACTIVATIONS = (
 )
 ALIKE = 1e-6  # of a layer's spread, below which a unit's is none
 FAR = 1e3  # times more or less than in the middle layer, that a gradient explodes or vanishes
+EXAMPLES = 64  # of a batch, by which a unit is seen to be alive: to look at all of a large batch costs more than a step
 MANY = 0.5  # of a layer's units, that are too many to be dead
 
 
@@ -67,6 +68,7 @@ def watched(network: nn.Module, dead: dict[str, float]) -> AbstractContextManage
         nonlocal latest
         if not isinstance(answer, Tensor) or answer.ndim < 2 or answer.numel() == answer.shape[1]:
             return
+        answer = answer[:EXAMPLES]
         if name in weighted:
             latest = (name, -1 if isinstance(part, nn.Linear | nn.LayerNorm | nn.Embedding) else 1)
             dead[name] = dead_share(answer, latest[1])
