@@ -58,7 +58,8 @@ text-align:left}.scroll{overflow-x:auto;max-height:30rem}.wall{display:grid;grid
 gap:1rem}figure{margin:0;font-size:.82rem;line-height:1.35;overflow-wrap:anywhere}img{width:100%;border-radius:6px;display:block;margin-bottom:.35rem}audio{width:100%;height:28px;margin-bottom:.35rem}
 .pixels{image-rendering:pixelated}.note{border-left:3px solid var(--warm);padding-left:.8rem}.choice{border-left:3px solid var(--accent);
 padding-left:.8rem}pre{background:var(--card);border-radius:10px;padding:1rem;overflow-x:auto;font-size:.8rem}
-@media print{body{font-size:11px}main{max-width:none}h2{break-after:avoid}.card,figure{break-inside:avoid}.scroll{max-height:none}}
+@media print{body{font-size:11px}main{max-width:none}h2{break-after:avoid}.card,figure,tr{break-inside:avoid}.card:has(table){break-inside:auto}
+.row{display:block}.card{margin:.8rem 0}.scroll{max-height:none;overflow:visible}.chart,.heat{max-width:14cm}pre{white-space:pre-wrap}table{font-size:9px}}
 """
 
 SORT = """

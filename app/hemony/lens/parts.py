@@ -52,7 +52,7 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int, anew
     try:
         of_data = [override for override in overrides if not anew or override.startswith("data.")]
         drawn = examples.drawn(loaded, folder, of_data, count, seed)
-        about = f"on examples of {drawn.data}: {FEW} in gradients and cost, {DRAWN} in flow and landscape"
+        about = f"on examples of {drawn.data}: {FEW} in gradients, {DRAWN} in flow and landscape"
         about += f", {len(drawn.labels)} in features" if count == PROBED else ""
     except InputError as error:
         if overrides:  # what was asked for is not there
