@@ -11,10 +11,13 @@ from torch.nn import functional
 
 from hemony import bundle, inspect, melody_bundle
 from hemony.cli import main
+from hemony.config import SpectrogramConfig
 from hemony.errors import UsageError
 from hemony.lens import chain, parts, subjects, taylor
 from hemony.lens.taylor import Point, Subject, Verdict
 from hemony.models.lenet5 import LeNet5
+from hemony.models.spectrogram import SpectrogramCNN, SpectrogramEnsemble
+from hemony.models.torchvision import TorchvisionClassifier
 
 IMAGES, SOUNDS = Path("checkpoints/digits"), Path("checkpoints/fsdd")
 
@@ -348,3 +351,14 @@ def test_a_gradient_that_is_missing_is_wrong_and_not_zero(activation: nn.Module)
     found = orders(nn.Sequential(nn.Linear(4, 5), Forgetful(), activation, nn.Linear(5, 3)), torch.randn(6, 4))
     assert found.pop("1") is Verdict.wrong
     assert set(found.values()) == {Verdict.right}
+
+
+def test_an_ensemble_and_a_network_of_torchvision_have_right_gradients() -> None:
+    torch.manual_seed(0)
+    members = [SpectrogramCNN(8_000, 3, SpectrogramConfig(width=0.25, mels=16)) for _ in range(2)]
+    found = orders(SpectrogramEnsemble(members), 0.1 * torch.randn(4, 4_000))
+    assert set(found.values()) <= {Verdict.right, Verdict.zero}
+    assert {name.split(".")[1] for name in found if name.startswith("members.")} == {"0", "1"}
+    found = orders(TorchvisionClassifier("squeezenet1_1", 3, 4, small_stem=False), torch.randn(2, 3, 48, 48))
+    assert set(found.values()) <= {Verdict.right, Verdict.zero}
+    assert list(found.values()).count(Verdict.right) > 20
