@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-from torch import Tensor, nn
+from torch import nn
 
 from hemony import durable, models
 from hemony.config import MODELS
@@ -51,7 +51,6 @@ class Bundle:
     history: list[dict[str, float]] = field(default_factory=list)
     unknown_threshold: float = 0.0  # answers of less confidence are given for what is none of the labels; 0: not known
     name: str = ""
-    digest: str = ""  # of the weights
 
     @property
     def task(self) -> str:
@@ -93,22 +92,21 @@ def write(folder: Path, network: nn.Module, facts: dict[str, Any], history: list
     durable.write_json(folder / FACTS, {"schema_version": SCHEMA_VERSION, **facts, "digests": digests})
 
 
-def read_state(folder: Path, facts: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights. Raises InputError for others than those that `bundle.json` describes."""
-    return safetensors.torch.load(checked_weights(folder, facts))
-
-
 def load(folder: Path) -> Bundle:
     """A bundle, its weights checked against their digest and loaded on the CPU, ready to predict."""
     facts = read_recogniser_facts(folder)
-    state = read_state(folder, facts)
+    return opened(folder, facts, checked_weights(folder, facts))
+
+
+def opened(folder: Path, facts: dict[str, Any], weights: bytes) -> Bundle:
+    """`load`, where facts and weights have been read."""
     with describing(folder, "a recogniser"):
         given = facts["preprocessing"]
         preprocessing: View = restored(AudioView, given) if facts["task"] == AUDIO_TASK else restored(ImagePreprocessing, given)
         config = restored(MODELS[facts["model"]["kind"]], facts["model"])
         network = models.build(config, preprocessing, len(facts["labels"]))
         recogniser = models.Recogniser(network, preprocessing, facts["flip_averaging"])
-        recogniser.load_state_dict(state, assign=True)
+        recogniser.load_state_dict(safetensors.torch.load(weights), assign=True)
         split = {part: decode_digests(facts["split"][part]) for part in PARTS}
     recogniser.eval().requires_grad_(False)
     return Bundle(
@@ -125,7 +123,6 @@ def load(folder: Path) -> Bundle:
         training=facts["training"],
         versions=facts["versions"],
         name=str(folder),
-        digest=facts["digests"][WEIGHTS],
     )
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("path", "label", "confidence", "top", "error")
 AUDIO_COLUMNS = ("path", "start_s", "end_s", "label", "confidence", "top", "error")
+Thresholds = tuple[float | None, dict[str, float]]  # of all labels, and of single ones
 FORMATS = ("table", "json", "jsonl", "csv", "audacity", "raven")
 
 
@@ -42,12 +43,13 @@ def main(arguments: list[str]) -> int:
     folder = Path(options.bundle)
     facts = read_recogniser_facts(folder)
     check_kind(options, facts["task"] == AUDIO_TASK)
+    thresholds = thresholds_of(options, folder, facts)
     if options.stream or options.microphone:
-        return listen(options, folder, facts)
-    return label(options, folder, facts)
+        return listen(options, folder, thresholds)
+    return label(options, folder, facts, thresholds)
 
 
-def listen(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> int:
+def listen(options: argparse.Namespace, folder: Path, thresholds: Thresholds) -> int:
     """Rows of sound as it comes."""
     from hemony import bundle
     from hemony.labelling import Labeller
@@ -56,18 +58,17 @@ def listen(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> 
 
     loaded = bundle.load(folder)
     assert isinstance(loaded.preprocessing, AudioView)
-    labeller = Labeller(loaded, settings_of(options, folder, facts))
+    labeller = Labeller(loaded, settings_of(options, thresholds))
     with RowWriter(options.format, AUDIO_COLUMNS) as writer:
         for row in labeller.heard(live_blocks(options, loaded.preprocessing.sample_rate_hz), at_once=True):
             writer.write(row)
     return EXIT_FINE
 
 
-def label(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> int:
+def label(options: argparse.Namespace, folder: Path, facts: dict[str, Any], thresholds: Thresholds) -> int:
     """Rows of files. Recordings are being decoded while torch is imported."""
     audio = facts["task"] == AUDIO_TASK
-    checked_weights(folder, facts)  # before a file is opened that an earlier run may have left
-    thresholds_of(options, folder, facts)
+    weights = checked_weights(folder, facts)  # before a file is opened that an earlier run may have left
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin as they wait, on cores that decode
     with (
         Journal(options.out, journal_key(options, facts), options.resume) as journal,
@@ -79,7 +80,7 @@ def label(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> i
         from hemony.labelling import Labeller
         from hemony.output import RowWriter
 
-        labeller = Labeller(bundle.load(folder), settings_of(options, folder, facts))
+        labeller = Labeller(bundle.opened(folder, facts, weights), settings_of(options, thresholds))
         columns = AUDIO_COLUMNS if audio else COLUMNS
         with RowWriter(options.format, columns, journal.file, journal.rows, journal.begun) as writer:
             for batch in labeller.batches(files):
@@ -178,28 +179,28 @@ def check_kind(options: argparse.Namespace, audio: bool) -> None:
             raise UsageError(f"{option} is for recordings, and {options.bundle} recognises images")
 
 
-def settings_of(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> "Settings":
+def settings_of(options: argparse.Namespace, thresholds: Thresholds) -> "Settings":
     from hemony.labelling import Detail, Settings
 
     detail = Detail.events if options.events or options.stream or options.microphone else Detail.auto
-    threshold, thresholds = thresholds_of(options, folder, facts)
+    threshold, single = thresholds
     return Settings(
         device=options.device,
         batch_size=options.batch_size,
         top=options.top,
         detail=Detail.windows if options.windows else detail,
         hop_s=options.hop,
-        thresholds=thresholds,
+        thresholds=single,
         threshold=threshold,
     )
 
 
-def thresholds_of(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> tuple[float | None, dict[str, float]]:
+def thresholds_of(options: argparse.Namespace, folder: Path, facts: dict[str, Any]) -> Thresholds:
     """The threshold of all labels and those of single ones: `--threshold 0.7` or `dog=0.7,cat=0.4` or both, and `--unknown`."""
     with describing(folder, "a recogniser"):
         labels = list(facts["labels"])
     threshold, single = None, {}
-    for part in (options.threshold or "").split(",") if options.threshold else []:
+    for part in options.threshold.split(",") if options.threshold else []:
         label, equals, number = part.rpartition("=")
         try:
             value = float(number)

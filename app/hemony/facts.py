@@ -27,7 +27,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads(path.read_bytes())
         version = facts["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); train the bundle again") from None
+        raise InputError(f"{path} cannot be read ({one_line(error)}); train the bundle again") from None
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} has schema version {version}, this Hemony reads {SCHEMA_VERSION}; use the Hemony that wrote it")
     assert isinstance(facts, dict)

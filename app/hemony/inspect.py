@@ -48,14 +48,7 @@ def main(arguments: list[str]) -> int:
     for name in options.parts:
         try:
             part = parts.PARTS[name](subject, options.seed)
-        except (
-            InputError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-            IndexError,
-            KeyError,
-        ) as error:  # what the other parts found is not lost
+        except (InputError, RuntimeError, TypeError, ValueError, LookupError) as error:  # what other parts found is not lost
             log(f"hemony: {name} cannot be done: {one_line(error)}")
             failed = True
             continue

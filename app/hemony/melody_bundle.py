@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+
 from hemony import bundle
 from hemony.config import MelodyConfig
 from hemony.errors import UsageError
-from hemony.facts import MELODY_TASK, describing, read_facts
+from hemony.facts import MELODY_TASK, checked_weights, describing, read_facts
 from hemony.models.melody import MelodyNetwork, build
 from hemony.plain import plain, restored
 
@@ -49,11 +51,11 @@ def load(folder: Path) -> MelodyBundle:
     facts = read_facts(folder)
     if facts["task"] != MELODY_TASK:
         raise UsageError(f"{folder} does not hear melodies on bells; `hemony train experiment=bells` makes a bundle that does")
-    state = bundle.read_state(folder, facts)
+    weights = checked_weights(folder, facts)
     with describing(folder, "what hears melodies"):
         config = restored(MelodyConfig, facts["model"])
         network = build(config)
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(safetensors.torch.load(weights), assign=True)
         network.eval().requires_grad_(False)
         temperature = float(facts["temperature"])
         if not 0 < temperature < math.inf:

@@ -6,6 +6,7 @@ python -m tests.benchmarks.bench_inspect [pages|flow ...]    about 12 minutes on
 import statistics
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.measure import elapsed_s, hemony, machine, trained
@@ -18,7 +19,7 @@ RECIPES = (("experiment=digits", "trainer.max_epochs=40"), ("experiment=fsdd", "
 def pages() -> None:
     for name in BUNDLES:
         with tempfile.TemporaryDirectory() as scratch:
-            seconds = elapsed_s(lambda: hemony("inspect", f"checkpoints/{name}", "--out", scratch))  # noqa: B023
+            seconds = elapsed_s(partial(hemony, "inspect", f"checkpoints/{name}", "--out", scratch))
             size_mb = Path(scratch, "inspect.html").stat().st_size / 1e6
         print(f"checkpoints/{name}: {seconds:.0f} s with its start, a page of {size_mb:.2f} MB", flush=True)
 

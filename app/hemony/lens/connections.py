@@ -127,9 +127,10 @@ class Connections:
 def inspect(trials: list[Trial], bundle: Bundle | None, examples: Examples | None, seed: int) -> Connections:
     network = trials[0].module
     found = [one for trial in trials for one in links(trial.module)]
-    if bundle is None or examples is None or not hears_all(network):
+    if bundle is None or examples is None or not isinstance(network, SpectrogramCNN | SpectrogramEnsemble):
         return Connections(found, [], [])
-    assert isinstance(network, SpectrogramCNN | SpectrogramEnsemble)
+    if network.heard is not None:  # it was trained without some of the bands
+        return Connections(found, [], [])
     front = network.front
     inputs, labels = bundle.recogniser.normalise(examples.inputs[:HEARD]), examples.labels[:HEARD]
     with torch.inference_mode():
@@ -137,15 +138,8 @@ def inspect(trials: list[Trial], bundle: Bundle | None, examples: Examples | Non
         masked = [Masked(bands, right(network, mel, labels, bands), len(labels)) for bands in subsets(seed)]
     corners_hz = (
         front.edges_hz[:-1] + front.edges_hz[1:]
-    ) / 2  # half-way between one filter's middle and the next one's, and the ends
+    ) / 2  # half-way between the middles of neighbouring filters, and the ends
     return Connections(found, masked, corners_hz[band_edges(front.filters.shape[1])].tolist())
-
-
-def hears_all(network: nn.Module) -> bool:
-    """Whether it is for sound, and was trained on every band."""
-    if isinstance(network, SpectrogramEnsemble):
-        network = network.networks[0]
-    return isinstance(network, SpectrogramCNN) and network.heard is None
 
 
 def subsets(seed: int) -> list[tuple[int, ...]]:

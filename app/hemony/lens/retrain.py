@@ -76,9 +76,10 @@ def set_value(config: dict[str, Any], override: str, name: str, swept: str) -> N
     if not isinstance(values, dict) or entry not in values or key == f"model.{swept}":
         raise UsageError(f"{override}: --retrain changes a value of what {name} was trained by, such as trainer.max_epochs=5")
     try:
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([override]))[group][entry]  # type: ignore[index,call-overload]
+        parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
     except OmegaConfBaseException:
         raise UsageError(f"{override} cannot be read; quote what it holds") from None
+    value = parsed[group][entry]
     values[entry] = str(Path(value).expanduser()) if key == "data.root" and value else value
 
 
@@ -113,23 +114,26 @@ def trained(config: TrainConfig, k: int, n: int, chosen: str) -> Training:
     with tempfile.TemporaryDirectory() as scratch:
         train.train(replace(config, output=str(Path(scratch, "bundle"))))
         made = bundles.load(Path(scratch, "bundle"))
-    accuracies = {part: accuracy_on(part, made, config) for part in PARTS}
+    accuracies = judged(made, config)
     words = ", ".join(f"{part} {accuracy:.1%}" for part, accuracy in accuracies.items())
     hardware.log(f"{k} of {n} ({chosen}), seed {config.seed}: {words}")
     return Training(k, n, config.seed, chosen, made.training["parameters"], accuracies)
 
 
-def accuracy_on(part: str, bundle: Bundle, config: TrainConfig) -> float:
-    """Of a part that the bundle records, as it lies in the files: not as augmentation changes it."""
-    collection = domains.find(config.data)
-    mask = np.isin(collection.digests, bundle.split[part])
-    if not mask.any():
-        raise InputError(f"data={config.data.kind} has no {part} part to be judged on; set data.validation_share above 0")
-    seen = domains.of(config.data).seen(collection.keep(mask), bundle.preprocessing)
-    decoded = judge.decoded(seen, bundle, config.data)
+def judged(bundle: Bundle, config: TrainConfig) -> dict[str, float]:
+    """Accuracy on each part that the bundle records, as it lies in the files: not as augmentation changes it."""
     device = hardware.pick_device(config.trainer.accelerator)
-    answers = evaluation.answers_of(bundle.recogniser, decoded, device, hardware.use_bf16(Precision.auto, device))
-    return float((answers.logits.argmax(axis=1) == answers.labels).mean())
+    bf16 = hardware.use_bf16(Precision.auto, device)
+    collection = domains.find(config.data)
+    accuracies = {}
+    for part in PARTS:
+        mask = np.isin(collection.digests, bundle.split[part])
+        if not mask.any():
+            raise InputError(f"data={config.data.kind} has no {part} part to be judged on; set data.validation_share above 0")
+        seen = domains.of(config.data).seen(collection.keep(mask), bundle.preprocessing)
+        answers = evaluation.answers_of(bundle.recogniser, judge.decoded(seen, bundle, config.data), device, bf16)
+        accuracies[part] = float((answers.logits.argmax(axis=1) == answers.labels).mean())
+    return accuracies
 
 
 def by_count(found: list[Training]) -> list[dict[str, Any]]:

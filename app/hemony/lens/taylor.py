@@ -151,7 +151,7 @@ def cast(function: Function, point: Point, direction: Point, derivative: float, 
     """Follow the function along a direction, by ever smaller steps until rounding is all that is left."""
 
     def change(step: float) -> float:
-        return float(function({**point, **{key: point[key] + step * value for key, value in direction.items()}})) - here
+        return float(function(stepped(point, direction, step))) - here
 
     floor = CLEAR * noise
     steps: list[float] = []
@@ -170,10 +170,7 @@ def central(function: Function, point: Point, direction: Point, smooth: bool) ->
     """The derivative along a direction by central differences; a smooth function's is extrapolated to step 0."""
 
     def slope(step: float) -> float:
-        ahead, behind = (
-            function({**point, **{key: point[key] + side * value for key, value in direction.items()}}) for side in (step, -step)
-        )
-        return float(ahead - behind) / (2 * step)
+        return float(function(stepped(point, direction, step)) - function(stepped(point, direction, -step))) / (2 * step)
 
     wide = CENTRAL_STEP[smooth]
     return (4 * slope(wide / 2) - slope(wide)) / 3 if smooth else slope(wide)
@@ -184,11 +181,14 @@ def rounding(function: Function, point: Point, here: float, draw: Generator, lea
     along = unit({key: torch.randn(value.shape, generator=draw, dtype=torch.float64) for key, value in point.items()})
     spread = [torch.finfo(torch.float64).eps * abs(here)]
     for count in range(1, 9):
-        beside = [
-            float(function({key: value + side * count * least * along[key] for key, value in point.items()})) for side in (-1, 1)
-        ]
+        beside = [float(function(stepped(point, along, side * count * least))) for side in (-1, 1)]
         spread.append(abs(sum(beside) - 2 * here) / 2)
     return max(spread)
+
+
+def stepped(point: Point, direction: Point, step: float) -> Point:
+    """Where one comes to along a direction that some of the tensors have."""
+    return {**point, **{key: point[key] + step * value for key, value in direction.items()}}
 
 
 def norm(tensors: Point) -> float:

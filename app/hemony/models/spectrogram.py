@@ -98,6 +98,11 @@ class SpectrogramEnsemble(nn.Module):
         """That of the first; the others have the same."""
         return self.networks[0].front
 
+    @property
+    def heard(self) -> Tensor | None:
+        """As `front`."""
+        return self.networks[0].heard
+
     def forward(self, waves: Tensor) -> Tensor:
         if not self.training:
             return self.logits(self.front.mel(waves))
