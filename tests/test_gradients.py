@@ -201,6 +201,7 @@ def test_every_figure_of_the_page_is_in_the_json(tmp_path: Path, capsys: pytest.
         (["nowhere"], "there is no such folder", 3),
         (["gradients", "tests.test_gradients:missing"], "cannot be called", 2),
         (["gradients", "no.such.module:f"], "cannot be called", 2),
+        (["gradients", "tests.test_gradients"], "named: tests.test_gradients:factory", 2),
         (["gradients", "tests.test_gradients:layer_of"], "cannot be called", 2),
         (["checkpoints/digits", "--out", "nowhere/deeper"], "there is no folder", 2),
         (["checkpoints/digits", "--out", "README.md"], "is a file", 2),

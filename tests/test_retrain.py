@@ -89,6 +89,23 @@ def test_a_recogniser_of_tones_is_trained_anew(
     assert retrain.verdict(rows) in page
 
 
+def test_lenet_is_trained_anew_with_every_number_of_maps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrain, "MAPS_SEEN", 2)
+    monkeypatch.setattr(retrain, "SEEDS", 2)
+    lenet = tmp_path / "lenet"
+    made = hemony("train", "data=digits", "model=lenet5", "trainer.max_epochs=1", f"output={lenet}")
+    assert made.returncode == 0, made.stderr
+    facts, page, printed = inspected("connections", str(lenet), tmp_path / "out", capsys, "--retrain")
+    rows = facts["retrained"]
+    assert [(one["k"], one["n"], one["chosen"]) for one in rows] == [(1, 2, ["16x1"] * 2), (2, 2, ["16x2"] * 2)]
+    assert rows[1]["parameters"] - rows[0]["parameters"] == 16 * 5 * 5  # a kernel more for each of the third layer's maps
+    for one in rows:
+        assert f"{one['parameters']:,}" in page
+        assert f"{one['test_mean']:.3f} +- {one['test_std']:.3f}" in printed
+
+
 def test_what_cannot_be_trained_anew_is_refused(shapes_bundle: Bundle, tones_bundle: Bundle) -> None:
     shapes, tones = shapes_bundle[0], tones_bundle[0]
     for asked, told in (

@@ -30,13 +30,13 @@ from tests.benchmarks.measure import machine
 from tests.benchmarks.template import pitches
 
 PLACE = Path("build/peers")
-PACKAGES = {  # all under MIT, ISC or Apache terms
+PACKAGES = {  # all under MIT, ISC or Apache terms; torchcrepe and basic-pitch import pkg_resources, which setuptools has given up
     "pyin": ["librosa"],
     "swift-f0": ["swift-f0"],
-    "crepe-tiny": ["torchcrepe"],
-    "crepe-full": ["torchcrepe"],
+    "crepe-tiny": ["torchcrepe", "setuptools<81"],
+    "crepe-full": ["torchcrepe", "setuptools<81"],
     "fcpe": ["torchfcpe"],
-    "basic-pitch": ["basic-pitch[onnx]"],
+    "basic-pitch": ["basic-pitch[onnx]", "setuptools<81"],
 }
 FEW = 3  # recordings for CREPE's full model
 PITCH_S = 0.3

@@ -17,10 +17,9 @@ LOWEST_HZ, HIGHEST_HZ = 65.0, 4400.0
 def pyin(wave, rate_hz):
     import librosa
 
-    hz, voiced, _ = librosa.pyin(
-        wave, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=rate_hz, frame_length=2048, hop_length=round(HOP_S * rate_hz)
-    )
-    return np.arange(len(hz)) * HOP_S, np.where(voiced, np.nan_to_num(hz), 0.0)
+    hop = round(HOP_S * rate_hz)
+    hz, _, _ = librosa.pyin(wave, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=rate_hz, frame_length=2048, hop_length=hop, fill_na=None)
+    return np.arange(len(hz)) * HOP_S, hz
 
 
 def crepe(size):
@@ -39,8 +38,8 @@ def crepe(size):
 def swift_f0(wave, rate_hz):
     from swift_f0 import SwiftF0
 
-    heard = SwiftF0(fmin=LOWEST_HZ, fmax=2000.0, confidence_threshold=0.3).detect_from_array(wave, rate_hz)
-    return heard.timestamps, np.where(heard.voicing, heard.pitch_hz, 0.0)
+    heard = SwiftF0().detect(wave, rate_hz, LOWEST_HZ, 2000.0)
+    return heard.timestamps, heard.pitch_hz  # whatever its confidence: the onsets are given
 
 
 def fcpe(wave, rate_hz):

@@ -36,11 +36,11 @@ def retune(waves: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
     `factor_cents` (N,) says how far each is moved, 0 for one that stays. The samples before the first note that is moved are those of
     `waves`, and where none is, all are. A partial that is moved beyond half the sample rate is dropped.
     """
+    retuned = waves.copy()
     if not np.any(factor_cents) or not waves.any():
-        return waves.copy()
+        return retuned
     exponent = exponent_of(waves)
-    channels = np.ldexp(waves.reshape(len(waves), -1).astype(np.float64), -exponent)
-    change = np.zeros_like(channels)
+    channels, added_to = waves.reshape(len(waves), -1), retuned.reshape(len(waves), -1)
     duration_s = len(waves) / sample_rate_hz
     for low_s, high_s in stretches(duration_s):
         first, end_s = max(0, round((low_s - BEFORE_S) * sample_rate_hz)), min(high_s + AFTER_S, duration_s)
@@ -50,8 +50,9 @@ def retune(waves: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
         moved_cents = np.where(inside, factor_cents[some], 0.0)
         if not moved_cents.any():
             continue
+        near = np.ldexp(channels[around].astype(np.float64), -exponent)
         found = separated(
-            channels[around], sample_rate_hz, onset_s[some] - start_s, strike_hz[some], factor_cents[some], moved_cents != 0, kind
+            near, sample_rate_hz, onset_s[some] - start_s, strike_hz[some], factor_cents[some], moved_cents != 0, kind
         )
         for place in np.unique(found.note):
             begin_s, own = onset_s[some[place]], found.chosen(found.note == place)
@@ -59,8 +60,8 @@ def retune(waves: Wave, sample_rate_hz: int, onset_s: Values, strike_hz: Values,
             late_s = start / sample_rate_hz - begin_s
             audible_s = UNHEARD_DB / 20 * np.log(10) / max(float(-own.rate.real.max()), 1e-3)
             samples = min(len(waves) - start, int(np.ceil(audible_s * sample_rate_hz)))
-            change[start : start + samples] += difference(own, float(moved_cents[place]), late_s, sample_rate_hz, samples)
-    retuned: Wave = np.ldexp(channels + change, exponent).astype(np.float32).reshape(waves.shape)
+            change = difference(own, float(moved_cents[place]), late_s, sample_rate_hz, samples)
+            added_to[start : start + samples] += np.ldexp(change, exponent)
     return retuned
 
 

@@ -33,6 +33,8 @@ def inspected(name: str, parts: list[str], overrides: list[str], seed: int, anew
     """The bundle or the module that is named, with examples."""
     folder = Path(name)
     own = ":" in name and not folder.exists()
+    if not own and not folder.exists() and "." in name and all(part.isidentifier() for part in name.split(".")):
+        raise UsageError(f"{name}: there is no such bundle, and of a module the function has to be named: {name}:factory")
     melody = not own and read_facts(folder)["task"] == MELODY_TASK
     if anew and (own or melody):
         raise UsageError(f"--retrain trains a recogniser anew, and {name} is none")

@@ -129,7 +129,7 @@ def write_audio(
             setattr(file, name, words)
         for first in range(0, len(waves), BLOCK_VALUES):  # more than 2 million values at a time break libsndfile's stack in Vorbis
             file.write(waves[first : first + BLOCK_VALUES])
-    durable.write_bytes(path, content.getvalue())
+    durable.write_bytes(path, content.getbuffer())
 
 
 def audio_blocks(path: Path, sample_rate_hz: int, start_s: float = 0.0, end_s: float | None = None) -> Iterator[Samples]:
