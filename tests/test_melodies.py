@@ -273,7 +273,7 @@ def test_synth_writes_the_recording_and_its_truth(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["hot_chili", "--out", "x.wav"], "did you mean hot_chilli_bells_100"),
+        (["hot_chili", "--out", "x.wav"], "did you mean 'hot_chilli_bells_100'?"),
         (["composed"], "--out"),
         (["composed", "--out", "x.mp4"], "one of .wav"),
         (["composed", "--out", "none/x.wav"], "no folder"),

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from hemony.errors import EXIT_BROKEN_PIPE, EXIT_INPUT, EXIT_USAGE, HemonyError, Terminated, UsageError
+from hemony.errors import EXIT_BROKEN_PIPE, EXIT_INPUT, EXIT_USAGE, HemonyError, Terminated, UsageError, did_you_mean
 
 VERBS = {
     "train": "train a recogniser: experiment=NAME, or data=image_folder or audio_folder data.root=DIR",
@@ -65,11 +65,7 @@ def dispatch(arguments: list[str]) -> int:
         return complete(arguments[1:])
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
-        import difflib
-
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; expected one of: {', '.join(VERBS)}"
-        raise UsageError(f"'{verb}' is not a verb of hemony{hint}")
+        raise UsageError(f"'{verb}' is not a verb of hemony{did_you_mean(verb, VERBS)}")
     module = importlib.import_module(f"hemony.{verb}")
     if rest and rest[0] in ("-h", "--help"):
         print(module.__doc__)

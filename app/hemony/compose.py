@@ -4,7 +4,6 @@ Three things that Hydra leaves open are closed here: a misspelt key or value get
 slip past the schema, and a path may contain any character.
 """
 
-import difflib
 import glob
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from hemony.config import GROUPS, EvaluateConfig, TrainConfig, TrainerConfig
-from hemony.errors import HemonyError, Terminated, UsageError
+from hemony.errors import SHOWN, HemonyError, Terminated, UsageError, did_you_mean, nearest
 
 T = TypeVar("T", TrainConfig, EvaluateConfig)
 ROOTS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}
@@ -47,17 +46,18 @@ def quote_path(argument: str) -> str:
     return f"{argument[: match.start(2)]}'{path}{chr(92) * trailing}'"
 
 
-def did_you_mean(wrong: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest of `choices`, else the list of them."""
+def hint(wrong: str, choices: Iterable[str]) -> str:
+    """What may have been meant by a word of a config: by another name, nearly, or in another folder."""
     choices = sorted(set(choices))
     if wrong in SYNONYMS and SYNONYMS[wrong].partition(" ")[0] in choices:
         return f"; did you mean '{SYNONYMS[wrong]}'?"
-    near = difflib.get_close_matches(wrong, choices, n=1, cutoff=0.6)
-    if not near:  # a key may be right but for its folder: width for model.width
-        near = [choice for choice in choices if choice.rpartition(".")[2] == wrong.rpartition(".")[2]][:1]
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return "; expected one of: " + ", ".join(choices) if len(choices) <= 40 else ""
+    if not nearest(wrong, choices):  # a key may be right but for its folder: width for model.width
+        for choice in choices:
+            if choice.rpartition(".")[2] == wrong.rpartition(".")[2]:
+                return f"; did you mean '{choice}'?"
+        if len(choices) > SHOWN:
+            return ""
+    return did_you_mean(wrong, choices)
 
 
 SYNONYMS = {  # what people try first
@@ -105,7 +105,7 @@ def typed(root: type[T], composed: dict[str, Any]) -> T:
         if group in composed:
             kind = (composed[group] or {}).get("kind", "?")
             if kind not in kinds:
-                raise UsageError(f"{group}.kind={kind} is unknown{did_you_mean(str(kind), kinds)}")
+                raise UsageError(f"{group}.kind={kind} is unknown{hint(str(kind), kinds)}")
             members[group] = kinds[kind]()
     schema = OmegaConf.structured(root(**members))
     try:
@@ -128,13 +128,13 @@ def explain(error: Any, known: Iterable[str] = ()) -> UsageError:
     key = str(getattr(error, "full_key", "") or "")
     message = str(getattr(error, "msg", "") or error).splitlines()[0]
     if "not in" in message:
-        return UsageError(f"unknown key '{key}'{did_you_mean(key, known)}")
+        return UsageError(f"unknown key '{key}'{hint(key, known)}")
     choices = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", message)
     if choices:
         options = choices[2].split(", ")
-        hint = did_you_mean(choices[1], options) or ""
-        listed = "" if "expected" in hint else f" (of {', '.join(options)})"
-        return UsageError(f"{key}={choices[1]} is not a value of {key}{hint}{listed}")
+        told = hint(choices[1], options)
+        listed = "" if "expected" in told else f" (of {', '.join(options)})"
+        return UsageError(f"{key}={choices[1]} is not a value of {key}{told}{listed}")
     return UsageError(f"{key}: {message[0].lower() + message[1:]}")
 
 
@@ -187,7 +187,7 @@ def check(root: str, overrides: list[str]) -> TrainConfig | EvaluateConfig:
         if name in groups():
             option = override.value()
             if option is not None and str(option) not in group_options(name):
-                raise UsageError(f"{name}={option} is unknown{did_you_mean(str(option), group_options(name))}")
+                raise UsageError(f"{name}={option} is unknown{hint(str(option), group_options(name))}")
             selections.append(str(override.input_line))
         elif not name.startswith("hydra"):
             settings.append(name)
@@ -195,8 +195,8 @@ def check(root: str, overrides: list[str]) -> TrainConfig | EvaluateConfig:
     for name in settings:
         if name not in known:
             having = owners(name)
-            hint = f"; it is a key of {' or '.join(having)}: add that" if having else did_you_mean(name, known + groups())
-            raise UsageError(f"unknown key '{name}'{hint}")
+            told = f"; it is a key of {' or '.join(having)}: add that" if having else hint(name, known + groups())
+            raise UsageError(f"unknown key '{name}'{told}")
         if any(key.startswith(f"{name}.") for key in known):
             inner = [key for key in known if key.startswith(f"{name}.")]
             raise UsageError(f"{name} takes no value of its own; its keys are {', '.join(inner)}")

@@ -1,11 +1,13 @@
 """What can go wrong in a way the user can mend, and the exit code that each kind ends with."""
 
 import signal
+from collections.abc import Iterable
 
 EXIT_FINE = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INPUT = 3
+SHOWN = 40  # choices in a message
 EXIT_BROKEN_PIPE = 141  # as if SIGPIPE had ended the process
 
 
@@ -18,6 +20,20 @@ class HemonyError(Exception):
 def one_line(error: BaseException, most: int = 200) -> str:
     """An error of somebody else's code, as words in a line of ours."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:most]
+
+
+def nearest(wrong: str, choices: Iterable[str]) -> str | None:
+    """The choice that may have been meant, if one is near."""
+    import difflib  # only where something is wrong
+
+    return next(iter(difflib.get_close_matches(wrong, choices, n=1)), None)
+
+
+def did_you_mean(wrong: str, choices: Iterable[str], otherwise: str | None = None) -> str:
+    """`; did you mean 'x'?` for the nearest of `choices`, else `otherwise`, or the first of them."""
+    choices = list(choices)
+    near = nearest(wrong, choices)
+    return f"; did you mean '{near}'?" if near else f"; {otherwise or 'expected one of: ' + ', '.join(choices[:SHOWN])}"
 
 
 class UsageError(HemonyError):

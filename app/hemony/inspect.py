@@ -27,7 +27,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, InputError, UsageError, one_line
+from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, InputError, UsageError, did_you_mean, nearest, one_line
 
 PARTS = ("gradients", "cost", "flow", "landscape", "features", "connections", "harmonic")
 FORMATS = ("table", "json")
@@ -91,11 +91,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options.parts = [word for word in words if word in PARTS and not Path(word, "bundle.json").is_file()]
     subjects = [word for word in words if word not in options.parts]
     if len(subjects) == 2:
-        import difflib
-
         for word in subjects:
-            if near := difflib.get_close_matches(word, PARTS, n=1):
-                raise UsageError(f"'{word}' is no part; did you mean '{near[0]}'?")
+            if nearest(word, PARTS):
+                raise UsageError(f"'{word}' is no part{did_you_mean(word, PARTS)}")
     if len(subjects) != 1:
         raise UsageError(
             f"name one bundle, or a factory; {len(subjects)} given; usage: hemony inspect [PART ...] BUNDLE [data=...]"

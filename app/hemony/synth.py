@@ -27,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hemony.errors import EXIT_FINE, UsageError
+from hemony.errors import EXIT_FINE, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from hemony.bells.notes import Notes
@@ -133,11 +133,7 @@ def check_piece(name: str) -> None:
     from hemony.bells.scores import NAMES
 
     if name not in NAMES:
-        import difflib
-
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(NAMES)}"
-        raise UsageError(f"'{name}' is not a piece; {hint}")
+        raise UsageError(f"'{name}' is not a piece{did_you_mean(name, NAMES)}")
 
 
 def rendered(options: argparse.Namespace) -> tuple["Score", Any, "Notes"]:

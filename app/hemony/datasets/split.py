@@ -4,7 +4,6 @@ An example's part follows from its class, the contents of that class and `split_
 changes nothing, and equal files of a class fall into the same part. The split that was made is stored in the bundle.
 """
 
-import difflib
 from collections.abc import Callable
 
 import numpy as np
@@ -23,7 +22,7 @@ from hemony.datasets.collection import (
     Indices,
     digest_of,
 )
-from hemony.errors import InputError, UsageError
+from hemony.errors import InputError, UsageError, did_you_mean
 from hemony.media.files import shown
 
 
@@ -107,15 +106,8 @@ def held_out(names: str, groups: list[str]) -> list[str]:
     wanted = [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = (
-                f"did you mean '{near[0]}'?"
-                if near
-                else f"expected one of: {', '.join(known[:20])}"
-                if known
-                else "the data has no groups"
-            )
-            raise UsageError(f"data.holdout={name} is no group of the data; {hint}")
+            hint = did_you_mean(name, known) if known else "; the data has no groups"
+            raise UsageError(f"data.holdout={name} is no group of the data{hint}")
     return wanted
 
 

@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from hemony import durable
-from hemony.errors import InputError, UsageError
+from hemony.errors import InputError, UsageError, one_line
 from hemony.media import FULL_SCALE
 from hemony.media.files import check_file, find_files, open_regular, shown, what_it_is
 
@@ -243,10 +243,6 @@ def check_header(header: AudioHeader, name: str) -> None:
         )
     if not 1 <= header.channels <= MOST_CHANNELS:
         raise InputError(f"{name}: claims {header.channels} channels; from 1 to {MOST_CHANNELS} are read")
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def find_audio(root: Path) -> tuple[list[Path], Counter[str]]:

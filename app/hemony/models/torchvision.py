@@ -1,11 +1,9 @@
 """Any classifier of torchvision, from scratch or pre-trained, with a new head."""
 
-import difflib
-
 import torch
 from torch import Tensor, nn
 
-from hemony.errors import InputError, UsageError
+from hemony.errors import InputError, UsageError, did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -19,8 +17,7 @@ class TorchvisionClassifier(nn.Module):
         from torchvision import models
 
         if name not in models.list_models(models):
-            near = difflib.get_close_matches(name, models.list_models(models), n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else "; see torchvision.models.list_models()"
+            hint = did_you_mean(name, models.list_models(models), "see torchvision.models.list_models()")
             raise UsageError(f"model.name={name} is not a classifier of torchvision{hint}")
         self.name = name
         self.channels = channels
