@@ -70,16 +70,18 @@ def whole_folder(place: Path) -> None:
                     elapsed_s(lambda: in_threads(lambda path: soundfile.read(path, dtype="float32"))),
                     elapsed_s(lambda: in_threads(lambda path: soxr.resample(samples, FILE_RATE_HZ, view.sample_rate_hz))),
                     elapsed_s(lambda: predict_logits(loaded.recogniser, clips.split(BATCH), CPU, bf16)),
+                    elapsed_s(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True)),
                 )
             )
-        whole, decoding, resampling, network = (sorted(times)[1] for times in zip(*rows, strict=True))
-        ratio = sorted(row[0] / sum(row[1:]) for row in rows)[1]
+        whole, decoding, resampling, network, importing = (sorted(times)[1] for times in zip(*rows, strict=True))
+        ratio, working = (sorted((row[0] - start * row[4]) / sum(row[1:4]) for row in rows)[1] for start in (0, 1))
         print(
             f"{FILES:,} recordings of 1 s, {FILE_RATE_HZ:,} Hz: `hemony classify` {whole:.1f} s with its start, {FILES / whole:,.0f} a second"
         )
         print(
             f"  alone: decoding {decoding:.1f} s, resampling to {view.sample_rate_hz:,} Hz {resampling:.1f} s, network {network:.1f} s: "
-            f"ratio to their sum {ratio:.2f} (median of {len(rows)})"
+            f"ratio to their sum {ratio:.2f} (median of {len(rows)}), less {importing:.1f} s for `import torch`, which the parts do not have, "
+            f"{working:.2f}"
         )
         for name, work in todays.items():
             seconds = elapsed_s(work)
