@@ -100,6 +100,7 @@ def main(folder: Path, names: list[str]) -> None:
                 subprocess.run(
                     [python, Path(__file__).parent / "peers.py", scratch, Path(scratch) / "out.json", name],
                     check=True,
+                    stdout=subprocess.DEVNULL,
                     env=os.environ | {"PYTHONPATH": ""},
                 )
                 tracks = json.loads((Path(scratch) / "out.json").read_text()).get(name)
