@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from hemony.config import GROUPS, EvaluateConfig, TrainConfig, TrainerConfig
-from hemony.errors import SHOWN, HemonyError, Terminated, UsageError, did_you_mean, nearest
+from hemony.errors import SHOWN, HemonyError, Terminated, UsageError, did_you_mean
 
 T = TypeVar("T", TrainConfig, EvaluateConfig)
 ROOTS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}
@@ -51,13 +51,10 @@ def hint(wrong: str, choices: Iterable[str]) -> str:
     choices = sorted(set(choices))
     if wrong in SYNONYMS and SYNONYMS[wrong].partition(" ")[0] in choices:
         return f"; did you mean '{SYNONYMS[wrong]}'?"
-    if not nearest(wrong, choices):  # a key may be right but for its folder: width for model.width
-        for choice in choices:
-            if choice.rpartition(".")[2] == wrong.rpartition(".")[2]:
-                return f"; did you mean '{choice}'?"
-        if len(choices) > SHOWN:
-            return ""
-    return did_you_mean(wrong, choices)
+    # a key may be right but for its folder: width for model.width
+    elsewhere = [choice for choice in choices if choice.rpartition(".")[2] == wrong.rpartition(".")[2]]
+    otherwise = f"; did you mean '{elsewhere[0]}'?" if elsewhere else "" if len(choices) > SHOWN else None
+    return did_you_mean(wrong, choices, otherwise)
 
 
 SYNONYMS = {  # what people try first

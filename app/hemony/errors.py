@@ -7,8 +7,9 @@ EXIT_FINE = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INPUT = 3
-SHOWN = 40  # choices in a message
 EXIT_BROKEN_PIPE = 141  # as if SIGPIPE had ended the process
+
+SHOWN = 40  # choices in a message
 
 
 class HemonyError(Exception):
@@ -22,18 +23,15 @@ def one_line(error: BaseException, most: int = 200) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:most]
 
 
-def nearest(wrong: str, choices: Iterable[str]) -> str | None:
-    """The choice that may have been meant, if one is near."""
+def did_you_mean(wrong: str, choices: Iterable[str], otherwise: str | None = None) -> str:
+    """`; did you mean 'x'?` for the nearest of `choices`; where none is near `otherwise`, or the first of them if that is not given."""
     import difflib  # only where something is wrong
 
-    return next(iter(difflib.get_close_matches(wrong, choices, n=1)), None)
-
-
-def did_you_mean(wrong: str, choices: Iterable[str], otherwise: str | None = None) -> str:
-    """`; did you mean 'x'?` for the nearest of `choices`, else `otherwise`, or the first of them."""
     choices = list(choices)
-    near = nearest(wrong, choices)
-    return f"; did you mean '{near}'?" if near else f"; {otherwise or 'expected one of: ' + ', '.join(choices[:SHOWN])}"
+    near = difflib.get_close_matches(wrong, choices, n=1)
+    if otherwise is None:
+        otherwise = f"; expected one of: {', '.join(choices[:SHOWN])}"
+    return f"; did you mean '{near[0]}'?" if near else otherwise
 
 
 class UsageError(HemonyError):

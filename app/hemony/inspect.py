@@ -27,7 +27,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, InputError, UsageError, did_you_mean, nearest, one_line
+from hemony.errors import EXIT_CHECK_FAILED, EXIT_FINE, EXIT_INPUT, InputError, UsageError, did_you_mean, one_line
 
 PARTS = ("gradients", "cost", "flow", "landscape", "features", "connections", "harmonic")
 FORMATS = ("table", "json")
@@ -92,8 +92,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     subjects = [word for word in words if word not in options.parts]
     if len(subjects) == 2:
         for word in subjects:
-            if nearest(word, PARTS):
-                raise UsageError(f"'{word}' is no part{did_you_mean(word, PARTS)}")
+            if told := did_you_mean(word, PARTS, ""):
+                raise UsageError(f"'{word}' is no part{told}")
     if len(subjects) != 1:
         raise UsageError(
             f"name one bundle, or a factory; {len(subjects)} given; usage: hemony inspect [PART ...] BUNDLE [data=...]"

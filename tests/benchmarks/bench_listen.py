@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import soundfile
@@ -73,8 +74,9 @@ def whole_folder(place: Path) -> None:
                     elapsed_s(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True)),
                 )
             )
-        whole, decoding, resampling, network, importing = (sorted(times)[1] for times in zip(*rows, strict=True))
-        ratio, working = (sorted((row[0] - start * row[4]) / sum(row[1:4]) for row in rows)[1] for start in (0, 1))
+        whole, decoding, resampling, network, importing = (median(times) for times in zip(*rows, strict=True))
+        ratio = median(row[0] / sum(row[1:4]) for row in rows)
+        working = median((row[0] - row[4]) / sum(row[1:4]) for row in rows)
         print(
             f"{FILES:,} recordings of 1 s, {FILE_RATE_HZ:,} Hz: `hemony classify` {whole:.1f} s with its start, {FILES / whole:,.0f} a second"
         )

@@ -79,7 +79,7 @@ def read_recording(path: Path, most_s: float = 3600.0) -> Recording:
             try:
                 block = file.read(rows, dtype="float32", always_2d=True)
             except (soundfile.LibsndfileError, RuntimeError) as error:
-                raise InputError(f"{name}: damaged audio ({getattr(error, 'error_string', None) or one_line(error)})") from None
+                raise InputError(f"{name}: damaged audio ({damage_of(error)})") from None
             if not len(block):
                 break
             repaired += block.size - int(np.isfinite(block).sum())
@@ -173,7 +173,7 @@ def decoded_blocks(
         try:
             block = file.read(out=buffer)
         except (soundfile.LibsndfileError, RuntimeError) as error:  # what was decoded up to the damage is kept
-            damage = getattr(error, "error_string", None) or one_line(error)
+            damage = damage_of(error)
             block = buffer[: int(np.isnan(buffer).all(axis=1).argmax())]
         if not len(block):
             break
@@ -228,7 +228,7 @@ def opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, AudioHeader]]:
         try:
             file = soundfile.SoundFile(stream.fileno(), closefd=False)
         except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
-            reason = f"not an audio file ({getattr(error, 'error_string', None) or one_line(error)})"
+            reason = f"not an audio file ({damage_of(error)})"
             raise InputError(f"{name}: {what_it_is(start, 'audio file', reason)}") from None
         with file:
             header = AudioHeader(file.samplerate, file.channels, file.frames)
@@ -243,6 +243,11 @@ def check_header(header: AudioHeader, name: str) -> None:
         )
     if not 1 <= header.channels <= MOST_CHANNELS:
         raise InputError(f"{name}: claims {header.channels} channels; from 1 to {MOST_CHANNELS} are read")
+
+
+def damage_of(error: Exception) -> str:
+    """What is wrong, in libsndfile's own words where it has some."""
+    return getattr(error, "error_string", None) or one_line(error)
 
 
 def find_audio(root: Path) -> tuple[list[Path], Counter[str]]:

@@ -17,7 +17,7 @@ class TorchvisionClassifier(nn.Module):
         from torchvision import models
 
         if name not in models.list_models(models):
-            hint = did_you_mean(name, models.list_models(models), "see torchvision.models.list_models()")
+            hint = did_you_mean(name, models.list_models(models), "; see torchvision.models.list_models()")
             raise UsageError(f"model.name={name} is not a classifier of torchvision{hint}")
         self.name = name
         self.channels = channels
