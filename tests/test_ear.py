@@ -1,18 +1,22 @@
 """The ear: when bells are struck, at which pitch; and from its answers to notes."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from hemony import hearing
 from hemony.config import BellMelodiesConfig, MelodyConfig
 from hemony.datasets.bell_batches import BellBatches
 from hemony.datasets.bell_excerpts import excerpts
 from hemony.datasets.bell_melodies import Melodies
-from hemony.hearing import CANDIDATE, LEAST_SCORE, apart, peaks, strike_score
+from hemony.hearing import LEAST_SCORE, NOTES_WITH_CHORDS, apart, peaks, strike_score, without_chords
 from hemony.models.ear import (
+    CANDIDATE,
     FRAME,
+    HIGHEST_MIDI,
     HOP,
     KINDS,
     LOWEST_MIDI,
@@ -20,13 +24,13 @@ from hemony.models.ear import (
     SAMPLE_RATE_HZ,
     STEPS_A_SEMITONE,
     Ear,
-    heard_midi,
+    likeliest,
     loudness,
     pitch_targets,
     snapshots,
 )  # fmt: skip
 from hemony.models.melody import build
-from hemony.tasks.correction import ear_losses, quiet_moments
+from hemony.tasks.correction import FALSE_PEAKS_SHARE, MOMENTS, ear_losses, false_peaks, quiet_moments
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,19 @@ def test_a_strike_note_is_read_as_it_was_written() -> None:
     shares = pitch_targets(midi)
     assert torch.allclose(shares.sum(dim=1), torch.ones(5))
     assert shares[4, PITCHES] == 1
-    assert heard_midi((shares[:4] + 1e-9).log()).numpy() == pytest.approx(midi[:4].numpy(), abs=1e-3)
+    heard, share = likeliest((shares[:4] + 1e-9).log(), 1)
+    assert heard[:, 0].numpy() == pytest.approx(midi[:4].numpy(), abs=1e-3)
+    assert share[:, 0].numpy() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("midi", [float(LOWEST_MIDI), 72.3, 72.25 + 0.75 * 2, float(HIGHEST_MIDI) - 0.01])
+def test_of_what_a_note_may_be_the_likeliest_is_named_first_and_each_once(midi: float) -> None:
+    other = 80.5
+    shares = 0.6 * pitch_targets(torch.tensor([midi])) + 0.3 * pitch_targets(torch.tensor([other]))
+    shares[:, PITCHES] = 0.1  # that there is none takes no part
+    found, share = likeliest(shares.clamp(min=1e-9).log(), 3)
+    assert found[0, :2].numpy() == pytest.approx([midi, other], abs=1e-2)
+    assert share[0].numpy() == pytest.approx([2 / 3, 1 / 3, 0], abs=1e-3)
 
 
 def test_a_bell_a_semitone_higher_looks_the_same_a_semitone_further_up(ear: Ear) -> None:
@@ -88,10 +104,41 @@ def test_every_parameter_learns(melodies: Melodies) -> None:
     network = build(MelodyConfig(ear_width=16, sense_width=16, sense_layers=1, sense_heads=2))
     found = excerpts(melodies, 3, np.random.default_rng(1))
     losses = ear_losses(network.ear, found, torch.Generator().manual_seed(0))
-    (losses.onset + losses.pitch + losses.kind).backward()  # type: ignore[no-untyped-call]
+    (losses.onset + losses.pitch + losses.kind + losses.chords).backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.ear.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_whether_bells_are_struck_together_is_asked_of_all_and_which_is_the_only_one_where_none_are(melodies: Melodies) -> None:
+    ear, found = Ear(16, 0.0), excerpts(melodies, 4, np.random.default_rng(1))
+
+    def heads(chords: bool) -> torch.Tensor:
+        ear.zero_grad()
+        told = replace(found, chords=torch.full((4,), chords))
+        losses = ear_losses(ear, told, torch.Generator().manual_seed(0), onsets=False)
+        assert losses.onset == 0
+        (losses.pitch + losses.chords).backward()  # type: ignore[no-untyped-call]
+        return ear.pitch.head.weight.grad.abs().sum(dim=(1, 2))  # type: ignore[union-attr]
+
+    assert (heads(chords=False) > 0).all()
+    with_chords = heads(chords=True)
+    assert with_chords[0] > 0
+    assert with_chords[1] == 0
+
+
+def test_chords_are_heard_where_they_are_played() -> None:
+    strikes = torch.arange(1, 400, 2)  # of moments; nothing was struck at the others
+    logits = torch.full((400,), 9.0)
+    logits[strikes] = -4.0
+    logits[301::2] = 1.0
+    alone = without_chords(logits, strikes)
+    assert alone.shape == (400,)
+    assert alone[: 300 - 2 * NOTES_WITH_CHORDS].all()
+    assert not alone[300 + NOTES_WITH_CHORDS :].any()
+    few = torch.tensor([3, 9])
+    assert without_chords(torch.full((12,), -4.0), few).all()
+    assert not without_chords(torch.full((12,), -4.0), few[:0]).any()
 
 
 def test_excerpts_hold_what_they_claim(melodies: Melodies) -> None:
@@ -102,6 +149,8 @@ def test_excerpts_hold_what_they_claim(melodies: Melodies) -> None:
     assert (found.kind[found.owner] >= 0).all()
     assert ((found.midi > LOWEST_MIDI) & (found.midi < LOWEST_MIDI + PITCHES / STEPS_A_SEMITONE)).all()
     assert set(found.kind.tolist()) <= {-1, *range(len(KINDS))}
+    assert set(found.chords.tolist()) == {False, True}
+    assert not found.chords[found.kind < 0].any()
     power = found.waves.square()
     rises = [
         float(power[owner, onset : onset + 1200].mean() / power[owner, max(0, onset - 1200) : onset].mean().clamp(min=1e-9))
@@ -117,6 +166,19 @@ def test_quiet_moments_are_away_from_every_onset(melodies: Melodies) -> None:
     for place, moment in zip(owner.tolist(), onset.tolist(), strict=True):
         apart = (found.onset[found.owner == place] - moment).abs()
         assert not len(apart) or apart.min() >= 0.06 * SAMPLE_RATE_HZ
+
+
+def test_what_may_be_taken_for_an_onset_is_told_from_those_there_are(melodies: Melodies) -> None:
+    found = excerpts(melodies, 6, np.random.default_rng(5))
+    logits = torch.full((6, found.waves.shape[1] // HOP + 1), -9.0)
+    assert not len(false_peaks(found, logits, torch.Generator())[0])
+    logits[found.owner, (found.onset / HOP).round().long()] = 3.0
+    owner, onset = quiet_moments(found, torch.Generator().manual_seed(0))
+    logits[owner, onset // HOP] = 1.0
+    false_owner, false_onset = false_peaks(found, logits, torch.Generator().manual_seed(0))
+    assert 0 < len(false_owner) <= MOMENTS * FALSE_PEAKS_SHARE
+    named = set(zip(owner.tolist(), (onset // HOP * HOP).tolist(), strict=True))
+    assert set(zip(false_owner.tolist(), false_onset.tolist(), strict=True)) <= named
 
 
 def test_a_batch_follows_from_seed_and_step_alone() -> None:
@@ -136,6 +198,17 @@ def test_a_batch_follows_from_seed_and_step_alone() -> None:
     assert batches[1][0] is None
     assert all(len(lines.there) == 3 for _, lines, _ in batches)
     assert len(whole) == BellBatches.epoch_batches
+
+
+def test_what_is_unsure_is_heard_from_three_moments(ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 2 * SAMPLE_RATE_HZ).astype(np.float32)
+    onset = np.array([100, 9000, len(wave) - 50])  # and none is looked for where nothing was recorded
+    once = hearing.pitches_from(ear, wave, onset)
+    beside = [hearing.pitches_from(ear, wave, (onset + lean).clip(0, len(wave) - 1)) for lean in hearing.LEANS]
+    for mean, *parts in zip(hearing.pitches_at(ear, wave, onset), once, *beside, strict=True):
+        assert torch.allclose(mean, torch.stack(parts).mean(dim=0), atol=1e-5)  # an untrained ear is sure of nothing
+    monkeypatch.setattr(hearing, "SURE", 0.0)
+    assert all(torch.equal(here, there) for here, there in zip(hearing.pitches_at(ear, wave, onset), once, strict=True))
 
 
 def test_candidates_lie_between_frames() -> None:

@@ -1,16 +1,20 @@
 """Training what hears melodies, from the command to the bundle, at a small size."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hemony import durable, judge_melodies, melody_bundle
 from hemony.cli import main
+from hemony.config import MelodyConfig
 from hemony.datasets.bell_batches import BellBatches
+from hemony.errors import UsageError
+from hemony.fit_melody import begun
 from tests.test_resume import equal
 
-SMALL = "trainer.batch_size=1 model.ear_width=16 model.sense_width=16 model.sense_layers=1 data.workers=0 trainer.max_epochs=2 data.lines=4 data.recordings_every=2".split()
+SMALL = "trainer.batch_size=1 model.ear_width=16 model.sense_width=16 model.sense_layers=1 data.workers=0 trainer.max_epochs=2 data.lines=4 data.recordings_every=1".split()
 
 
 @pytest.fixture
@@ -33,7 +37,10 @@ def test_a_training_ends_with_a_bundle_and_a_resumed_one_with_the_same(tmp_path:
     assert "hemony train experiment=bells" in (whole / "README.md").read_text()
 
     states = sorted(durable.states(whole / "run"), key=lambda path: path.name)
-    assert [int(path.name.split("-")[1]) for path in states] == [3, 4]  # the earlier one is gone on with elsewhere
+    assert [int(path.name.split("-")[1]) for path in states] == [
+        3,
+        4,
+    ]  # the earlier is gone on with elsewhere, by a step without onsets
     cut = tmp_path / "cut"
     (cut / "run").mkdir(parents=True)
     for name in ("config.json", "overrides.json"):
@@ -44,6 +51,12 @@ def test_a_training_ends_with_a_bundle_and_a_resumed_one_with_the_same(tmp_path:
     assert all(end is not None for end in ends)
     for key in ("state_dict", "optimizer_states", "global_step"):
         assert equal(ends[0][key], ends[1][key]), key  # type: ignore[index]
+
+    config = MelodyConfig(ear_width=16, sense_width=16, sense_layers=1, weights=str(whole))
+    learnt = bundle.network.state_dict()
+    assert equal(begun(config).state_dict(), learnt)
+    with pytest.raises(UsageError, match="of another size"):
+        begun(replace(config, ear_width=8))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The model card: what a bundle is, how good, on what, and how to make it again."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from hemony.bundle import Bundle
@@ -86,13 +87,19 @@ Made by
     hemony train {shlex.join(portable(overrides))} output=DIR
 
 with Hemony {bundle.versions["hemony"]} and torch {bundle.versions["torch"]}, in {training["train_time_s"]:.0f} s on {machine["device"]}
-({machine["processor"]}), {training["optimizer_steps"]:,} steps, seed {training["seed"]}; other seeds give other figures. Use it by
+({machine["processor"]}), {training["optimizer_steps"]:,} steps{began(training)}, seed {training["seed"]}; other seeds give other figures. Use it by
 
     hemony correct DIR song.wav --out tuned.wav
     hemony evaluate DIR data=bell_melodies
 
 It knows single melodies with chords of bells below them. Several melodies at once, other instruments and voices it does not follow.
 """
+
+
+def began(training: dict[str, Any]) -> str:
+    """What had been learnt before the training."""
+    steps = training["began_with_steps"]
+    return f" after the {steps:,} of the bundle it began with" if steps else ""
 
 
 def figure(value: float | None, digits: int) -> str:
@@ -115,4 +122,9 @@ def taken(bundle: Bundle) -> str:
 def portable(overrides: list[str]) -> list[str]:
     """The overrides without the places of this machine; a folder of one's own has to be named anew."""
     kept = [override for override in overrides if not override.startswith("output=")]
-    return ["data.root=FOLDER" if override.startswith("data.root=") else override for override in kept]
+    named = []
+    for override in kept:
+        key, _, value = override.partition("=")
+        own = key == "data.root" or (key == "model.weights" and Path(value).is_absolute())
+        named.append(f"{key}={'FOLDER' if key == 'data.root' else 'BUNDLE'}" if own else override)
+    return named

@@ -261,7 +261,7 @@ class BellMelodiesConfig(DataConfig):
     tunes: BellTunes = BellTunes.unseen
     repeats: int = ranged(4, least=1, most=100)  # of each tune on each kind of bell, with other bells and errors
     lines: int = ranged(24, least=1, most=4096)  # of notes in a step of training: what the sense of melody learns from
-    recordings_every: int = ranged(8, least=1)  # steps, of which one has trainer.batch_size recordings, for the ear
+    recordings_every: int = ranged(3, least=1)  # steps, of which one has trainer.batch_size recordings, for the ear
 
 
 @dataclass
@@ -339,6 +339,7 @@ class MelodyConfig(ModelConfig):
     sense_layers: int = ranged(5, least=1, most=24)
     sense_heads: int = ranged(4, least=1, most=32)
     dropout: float = ranged(0.1, least=0.0, below=1.0)
+    weights: str | None = None  # a bundle that hears melodies, to begin with what it has learnt; None: from scratch
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,14 +13,15 @@ from hemony.callbacks import History, Progress, Saver, StopRequest
 from hemony.card import melody_card
 from hemony.config import AutoConfig, BellMelodiesConfig, MelodyConfig, OptimizerName, TrainConfig
 from hemony.datasets.bell_batches import LONGEST_LINE, BellBatches
-from hemony.datasets.bell_melodies import UNKNOWN, Melodies, line, stacked
+from hemony.datasets.bell_melodies import Melodies, line, stacked
 from hemony.datasets.seeding import derived_seed
 from hemony.errors import UsageError
 from hemony.fit import run_lightning
 from hemony.judge_melodies import by_condition, heard_by
-from hemony.melody_bundle import MelodyBundle, save
+from hemony.melody_bundle import MelodyBundle, load, save
 from hemony.metrics import fit_temperature
 from hemony.models.melody import MelodyNetwork, build
+from hemony.models.sense import ANSWERS
 from hemony.output import as_csv
 from hemony.plain import plain
 from hemony.tasks.correction import Corrector
@@ -42,7 +43,7 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     assert isinstance(config.data, BellMelodiesConfig)
     trainer = config.trainer
     torch.manual_seed(derived_seed(config.seed, "weights"))
-    network = build(config.model)
+    network = begun(config.model)
     batches = BellBatches(config.data, trainer.batch_size or 1, trainer.max_epochs or 1, config.seed)
     durable.write_json(folder / "run" / "config.json", plain(config))
     module = Corrector(network, rules.build(config.rule), config, -(-len(batches) // trainer.accumulate_batches))
@@ -56,6 +57,28 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     with stop.deferred():
         run_lightning(module, batches, None, config, folder / "run", device, callbacks)
     return finish(module, history.rows, folder, device)
+
+
+def begun(config: MelodyConfig) -> MelodyNetwork:
+    """The network as a training begins. Raises UsageError for `weights` of another size."""
+    network = build(config)
+    if config.weights:
+        given = load(Path(config.weights))
+        if dataclasses.replace(given.model, weights=config.weights, dropout=config.dropout) != config:
+            raise UsageError(
+                f"model.weights={config.weights} is a network of another size than model asks for: give it the same ear_width, "
+                "sense_width, sense_layers and sense_heads"
+            )
+        network.load_state_dict(given.network.state_dict())
+    return network
+
+
+def steps_behind(config: MelodyConfig) -> int:
+    """Optimiser steps of all trainings before this one."""
+    if not config.weights:
+        return 0
+    training = load(Path(config.weights)).training
+    return int(training["optimizer_steps"]) + int(training.get("began_with_steps", 0))
 
 
 def completed(config: TrainConfig) -> TrainConfig:
@@ -85,12 +108,13 @@ def finish(module: Corrector, history: list[dict[str, float]], folder: Path, dev
         "seed": config.seed,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "optimizer_steps": module.steps,
+        "began_with_steps": steps_behind(config.model),
         "train_time_s": history[-1]["elapsed_s"] if history else 0.0,
         "machine": hardware.describe(device),
     }
     bundle = MelodyBundle(
         network=network,
-        model=config.model,
+        model=dataclasses.replace(config.model, weights=None),  # they are in it
         temperature=fitted_temperature(network, config.seed) if config.temperature is None else config.temperature,
         metrics={},
         data=plain(config.data),
@@ -115,5 +139,5 @@ def fitted_temperature(network: MelodyNetwork, seed: int) -> float:
     melodies = Melodies(seed)
     lines = stacked([line(melodies.composed_score(draw), LONGEST_LINE, draw) for _ in range(VALIDATION_LINES)], LONGEST_LINE)
     logits = network.meant(lines.semitones, lines.step_s)
-    judged = lines.answers != UNKNOWN
+    judged = (lines.answers >= 0) & (lines.answers < ANSWERS)
     return fit_temperature(logits[judged].double().numpy(), lines.answers[judged].numpy())

@@ -16,10 +16,11 @@ from hemony.bells.grid import grid_cents
 from hemony.bells.partials import measure
 from hemony.bells.tuning import hz_to_midi, midi_to_hz, note_name
 from hemony.hardware import one_blas_thread
-from hemony.hearing import APART_S, CANDIDATE, LEAST_SCORE, pitch_probability, strike_score
+from hemony.hearing import APART_S, CHORDS, LEAST_SCORE, strike_score
 from hemony.melody_bundle import MelodyBundle
 from hemony.models.ear import (
     BANDS,
+    CANDIDATE,
     EARLY,
     FRAME,
     HOP,
@@ -29,7 +30,7 @@ from hemony.models.ear import (
     PAST_FRAMES,
     SAMPLE_RATE_HZ,
     VIEWS,
-    heard_midi,
+    likeliest,
     loudness,
 )
 from hemony.models.sense import FURTHEST, LOOK_AHEAD
@@ -38,6 +39,7 @@ CUT_OFF_S = 0.06  # before the end: what seems to begin there is the end itself
 LARGEST = SAMPLE_RATE_HZ // 2  # samples that are taken at a time
 KEPT_S = 6.0  # of the sound
 KEPT_NOTES = 80  # for the sense of melody
+FADING = 0.95  # of what strikes said of the bells, a strike
 COMPANY, BEFORE_S = 4, 0.3  # notes before those that are measured, and what is heard before them
 WAIT_S = 1.5  # for another note, until the last one is decided without it
 NEEDED = max(start + length for start, length in VIEWS[:EARLY])  # samples after an onset, for its pitch
@@ -68,6 +70,7 @@ class Follower:
         self.loudest = SOFTEST
         self.pending: list[tuple[int, float]] = []  # samples at which a note may have begun, and how probably
         self.kinds = torch.zeros(len(KINDS))
+        self.chords = self.heard = 0.0  # probability of chords, and 1 for each strike, those before the last fading
         self.strikes: list[Strike] = []
         self.decided = 0  # of self.strikes
         self.end: int | None = None  # samples, where it is known
@@ -135,13 +138,15 @@ class Follower:
                 continue
             where = torch.tensor([onset - self.first])
             with torch.inference_mode():
-                logits, kinds = self.network.ear.pitches(
-                    torch.from_numpy(self.wave)[None], torch.zeros_like(where), where, early=True
-                )
+                heard = self.network.ear.pitches(torch.from_numpy(self.wave)[None], torch.zeros_like(where), where, early=True)
+            faded = FADING * self.chords + float(heard.chords.sigmoid()), FADING * self.heard + 1
+            logits = heard.only if faded[0] < CHORDS * faded[1] else heard.highest
             if float(strike_score(logits, torch.tensor([probability]))) < LEAST_SCORE:
                 continue
-            self.kinds = self.kinds * 0.95 + kinds[0].log_softmax(dim=0)
-            self.strikes.append(Strike(onset, float(heard_midi(logits)), float(pitch_probability(logits))))
+            self.chords, self.heard = faded
+            self.kinds = self.kinds * FADING + heard.kind[0].log_softmax(dim=0)
+            midi, share = likeliest(logits, 1)
+            self.strikes.append(Strike(onset, float(midi), float(share)))
             strike_hz = midi_to_hz(self.strikes[-1].midi)
             yield {"event": "strike", "onset_s": round(onset / SAMPLE_RATE_HZ, 4), "strike_hz": round(strike_hz, 3)}
             yield from self.decide(len(self.strikes) - LOOK_AHEAD)

@@ -1,4 +1,4 @@
-"""From a recording of a melody on bells to its notes: the ear, the measuring of partials, and the sense of melody, one after the other."""
+"""From a recording of a melody on bells to its notes: the ear, what it doubts, the measuring of partials, and the sense of melody."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hemony.bells.grid import grid_cents
 from hemony.bells.notes import Notes, Values
 from hemony.bells.partials import measure
 from hemony.bells.synth import BellKind
 from hemony.bells.tuning import hz_to_midi, midi_to_hz
+from hemony.doubt import ALTERNATIVES, SURE, chosen
 from hemony.hardware import one_blas_thread
 from hemony.models.ear import (
+    CANDIDATE,
     FRAME,
     HOP,
     KINDS,
@@ -24,20 +27,23 @@ from hemony.models.ear import (
     SAMPLE_RATE_HZ,
     VIEWS,
     Ear,
-    heard_midi,
+    Pitches,
+    likeliest,
     loudness,
 )  # fmt: skip
 from hemony.models.melody import MelodyNetwork
 from hemony.models.sense import FURTHEST
 
-CANDIDATE = 0.02  # probability of an onset from which it is worth asking for its pitch
 APART_S = 0.1  # least, from one onset to the next
-ONSET_SHARE, LEAST_SCORE = 3.0, -1.5  # of what counts as a strike; chosen by composed tunes
+ONSET_SHARE, LEAST_SCORE = 2.0, -1.0  # of what counts as a strike; chosen by composed tunes
 FRAMES_AT_ONCE = 6000  # of a recording
 MELODY_PROBABILITY = (
     0.7  # of the pitch of half of the notes; of speech, drums and noise it is about a half, of noisy bells above 0.9
 )
 NOTES_AT_ONCE = 64
+LEANS = (-240, 240)  # samples beside an onset, from where what is unsure is heard again
+CHORDS = 0.5  # mean probability of chords, below which there are none; chosen by composed tunes
+NOTES_WITH_CHORDS = 40  # of which that is the mean
 NOTES_MEANT, NOTES_AROUND = 400, 100  # that are understood at a time, and those on either side
 
 Waves = npt.NDArray[np.float32]
@@ -48,38 +54,36 @@ class Strikes:
     """N notes as the ear hears them, before anybody asks what they mean."""
 
     onset_s: Values
-    midi: Values  # strike notes with fractions, a few cents from where they are
-    probability: Values  # of the pitch
+    might_be: Values  # (N, ALTERNATIVES) strike notes with fractions, a few cents from where they are, the most probable one first
+    shares: Values  # (N, ALTERNATIVES): how probable they are
     kind: BellKind  # of all of them
 
 
 def notes_of(network: MelodyNetwork, wave: Waves, temperature: float = 1.0) -> tuple[Notes, BellKind]:
     """The notes of a mono recording at SAMPLE_RATE_HZ, full scale 1, and on which kind of bell they are played."""
     strikes = strikes_of(network.ear, wave)
-    with one_blas_thread():
-        partials = measure(wave, SAMPLE_RATE_HZ, strikes.onset_s, midi_to_hz(strikes.midi), strikes.kind)
-    return named(network, strikes, hz_to_midi(partials.strike_hz), partials.level_db, temperature), strikes.kind
-
-
-def named(network: MelodyNetwork, strikes: Strikes, midi: Values, level_db: Values, temperature: float) -> Notes:
-    """What was meant by notes that sound at `midi` (N,), with fractions."""
-    tuning_cents = grid_cents(midi)
-    semitones = midi - tuning_cents / 100
-    if not len(midi):
+    if not len(strikes.onset_s):
         nothing = np.zeros(0)
-        return Notes(nothing, np.zeros(0, np.int64), nothing, nothing, nothing, tuning_cents)
+        return Notes(nothing, np.zeros(0, np.int64), nothing, nothing, nothing, 0.0), strikes.kind
     steps_s = np.diff(strikes.onset_s)
     step_s = np.append(steps_s, np.median(steps_s) if len(steps_s) else 0.5)
+    rough_midi, probability = chosen(network, strikes.might_be, strikes.shares, step_s)
+    with one_blas_thread():
+        partials = measure(wave, SAMPLE_RATE_HZ, strikes.onset_s, midi_to_hz(rough_midi), strikes.kind)
+    midi = hz_to_midi(partials.strike_hz)
+    tuning_cents = grid_cents(midi)
+    semitones = midi - tuning_cents / 100
     shares = (meant(network, semitones, step_s) / temperature).softmax(dim=1).numpy()
     intended = np.round(semitones) + shares.argmax(axis=1) - FURTHEST
-    return Notes(
+    notes = Notes(
         onset_s=strikes.onset_s,
         intended_midi=intended.astype(np.int64),
         deviation_cents=100 * (semitones - intended),
-        confidence=shares.max(axis=1) * strikes.probability,
-        level_db=level_db,
+        confidence=shares.max(axis=1) * probability,
+        level_db=partials.level_db,
         tuning_cents=tuning_cents,
     )
+    return notes, strikes.kind
 
 
 def meant(network: MelodyNetwork, semitones: Values, step_s: Values) -> Tensor:
@@ -98,34 +102,58 @@ def strikes_of(ear: Ear, wave: Waves) -> Strikes:
     Wherever a note might begin the ear is asked which one; what it says to that decides whether there is one.
     """
     onset, probability = candidates_of(ear, wave)
-    pitch, kinds = pitches_at(ear, wave, onset)
-    score = strike_score(pitch, torch.from_numpy(probability)).numpy()
-    kept = apart(onset, score)
-    if len(kept) and float(pitch_probability(pitch[torch.from_numpy(kept)]).median()) < MELODY_PROBABILITY:
-        kept = kept[:0]  # it might be anything: these are no bells
-    kind = kinds[torch.from_numpy(kept)].sum(dim=0).argmax() if len(kept) else 0
-    heard = pitch[torch.from_numpy(kept)]
-    return Strikes(
-        onset_s=onset[kept] / SAMPLE_RATE_HZ,
-        midi=heard_midi(heard).double().numpy(),
-        probability=pitch_probability(heard).double().numpy(),
-        kind=KINDS[int(kind)],
-    )
+    if not len(onset):
+        return Strikes(np.zeros(0), np.zeros((0, ALTERNATIVES)), np.zeros((0, ALTERNATIVES)), KINDS[0])
+    heard, begins = pitches_at(ear, wave, onset), torch.from_numpy(probability)
+    kept = apart(onset, strike_score(heard.highest, begins).numpy())
+    alone = without_chords(heard.chords, torch.from_numpy(kept))
+    pitch = torch.where(alone[:, None], heard.only, heard.highest)
+    kept = apart(onset, strike_score(pitch, begins).numpy())
+    might_be, shares = likeliest(pitch[torch.from_numpy(kept)], ALTERNATIVES)
+    if len(kept) and float(shares[:, 0].median()) < MELODY_PROBABILITY:
+        kept, might_be, shares = kept[:0], might_be[:0], shares[:0]  # it might be anything: these are no bells
+    kind = heard.kind[torch.from_numpy(kept)].sum(dim=0).argmax() if len(kept) else 0
+    return Strikes(onset[kept] / SAMPLE_RATE_HZ, might_be.double().numpy(), shares.double().numpy(), KINDS[int(kind)])
 
 
-def pitches_at(ear: Ear, wave: Waves, onset: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Logits (N, PITCHES + 1) of the strike note that begins at each of some samples (N,), and of the kind of bell (N, kinds)."""
-    logits, kinds = [torch.zeros(0, PITCHES + 1)], [torch.zeros(0, len(KINDS))]
+def without_chords(chords: Tensor, strikes: Tensor) -> Tensor:
+    """Whether no bells are struck together about each of N moments (N,), by the logits (N,) of those that are `strikes` (M,), places in
+    order."""
+    if not len(strikes):
+        return torch.zeros(len(chords), dtype=torch.bool)
+    total = functional.pad(chords[strikes].sigmoid().double().cumsum(dim=0), (1, 0))
+    first = torch.searchsorted(strikes, torch.arange(len(chords))) - NOTES_WITH_CHORDS // 2
+    first = first.clamp(max=len(strikes) - NOTES_WITH_CHORDS).clamp(min=0)
+    end = (first + NOTES_WITH_CHORDS).clamp(max=len(strikes))
+    none: Tensor = (total[end] - total[first]) / (end - first) < CHORDS
+    return none
+
+
+def pitches_at(ear: Ear, wave: Waves, onset: npt.NDArray[np.int64]) -> Pitches:
+    """What is heard at each of some samples (N,), at least one, in order. What is unsure is heard from a little before and after as well,
+    and what is heard then is the mean."""
+    heard = pitches_from(ear, wave, onset)
+    share = torch.stack([likeliest(logits, 1)[1][:, 0] for logits in (heard.highest, heard.only)]).amin(dim=0)
+    unsure = share < SURE
+    if not unsure.any():
+        return heard
+    again = [pitches_from(ear, wave, (onset[unsure.numpy()] + lean).clip(0, len(wave) - 1)) for lean in LEANS]
+    means = [torch.stack((first[unsure], *others)).mean(dim=0) for first, *others in zip(heard, *again, strict=True)]
+    return Pitches(*(first.index_put((unsure,), mean) for first, mean in zip(heard, means, strict=True)))
+
+
+def pitches_from(ear: Ear, wave: Waves, onset: npt.NDArray[np.int64]) -> Pitches:
+    """What is heard at each of some samples (N,), at least one, in order; logarithms of shares where there are several answers."""
+    heard = []
     before, after = -min(start for start, _ in VIEWS), max(start + length for start, length in VIEWS)
     with torch.inference_mode():
         for first in range(0, len(onset), NOTES_AT_ONCE):
             some = onset[first : first + NOTES_AT_ONCE]
             begin = max(0, int(some[0]) - before)
             waves = torch.from_numpy(wave[begin : int(some[-1]) + after])[None]
-            pitch, kind = ear.pitches(waves, torch.zeros(len(some), dtype=torch.int64), torch.from_numpy(some - begin))
-            logits.append(pitch)
-            kinds.append(kind.log_softmax(dim=1))
-    return torch.cat(logits), torch.cat(kinds)
+            heard.append(ear.pitches(waves, torch.zeros(len(some), dtype=torch.int64), torch.from_numpy(some - begin)))
+        highest, only, kind, chords = (torch.cat(parts) for parts in zip(*heard, strict=True))
+        return Pitches(highest.log_softmax(dim=1), only.log_softmax(dim=1), kind.log_softmax(dim=1), chords)
 
 
 def strike_score(pitch: Tensor, onset_probability: Tensor) -> Tensor:
@@ -143,15 +171,6 @@ def apart(onset: npt.NDArray[np.int64], score: Values) -> npt.NDArray[np.int64]:
         if all(abs(onset[place] - onset[other]) >= APART_S * SAMPLE_RATE_HZ for other in kept):
             kept.append(int(place))
     return np.array(sorted(kept), dtype=np.int64)
-
-
-def pitch_probability(pitch: Tensor) -> Tensor:
-    """(N,): of the places within half a semitone of the most probable one, where there is a note."""
-    shares = pitch[:, :PITCHES].softmax(dim=1)
-    best = shares.argmax(dim=1, keepdim=True)
-    near = (best + torch.arange(-2, 3)).clamp(0, PITCHES - 1)
-    inside: Tensor = shares.gather(1, near).sum(dim=1).clamp(max=1)
-    return inside
 
 
 def candidates_of(ear: Ear, wave: Waves) -> tuple[npt.NDArray[np.int64], Values]:

@@ -19,9 +19,9 @@ from hemony.datasets.wave_augment import coloured_noise
 from hemony.models.ear import KINDS, SAMPLE_RATE_HZ
 
 EXCERPT_S = 8.0
-KIND_SHARES = (0.4, 0.2, 0.2, 0.2)  # of KINDS
+KIND_SHARES = (0.49, 0.17, 0.17, 0.17)  # of KINDS: carillons are the hardest to hear, and the most that there is to hear
 FOREIGN_SHARE = 0.08  # of the excerpts, with sounds that are no bells
-HARD_SHARE = 0.3  # of the others: quick, in a large room, with noise; where most is missed there is most to learn
+HARD_SHARE = 0.5  # of the others: quick, in a large room, with noise; where most is missed there is most to learn
 ANYTHING = Range((0.0, 12.0), (0.5, 1.5), ((0.5, 1.5),), (-30.0, -5.0), 3.0)
 OCTAVES = 9  # of the microphone's response
 
@@ -35,6 +35,7 @@ class Excerpts:
     onset: Tensor  # (N,) int64: samples
     midi: Tensor  # (N,) float64: the strike note, with fractions
     kind: Tensor  # (B,) int64: of KINDS; -1 for no bells
+    chords: Tensor  # (B,) bool: whether bells are struck together with some notes
 
     def to(self, device: torch.device) -> "Excerpts":
         return Excerpts(*(getattr(self, entry.name).to(device) for entry in fields(self)))
@@ -43,7 +44,7 @@ class Excerpts:
 def excerpts(melodies: Melodies, count: int, draw: np.random.Generator) -> Excerpts:
     """`count` of them."""
     samples = round(EXCERPT_S * SAMPLE_RATE_HZ)
-    waves, kinds = [], []
+    waves, kinds, chords = [], [], []
     owner, onset, midi = (
         [torch.zeros(0, dtype=torch.int64)],
         [torch.zeros(0, dtype=torch.int64)],
@@ -54,12 +55,14 @@ def excerpts(melodies: Melodies, count: int, draw: np.random.Generator) -> Excer
         if draw.random() < FOREIGN_SHARE:
             waves.append(others(1, samples, SAMPLE_RATE_HZ, ANYTHING, torch_draw)[0] * 10 ** draw.uniform(-2, 0))
             kinds.append(-1)
+            chords.append(False)
             continue
         place = int(draw.choice(len(KINDS), p=KIND_SHARES))
         hard = draw.random() < HARD_SHARE
         score = fitting(melodies.score(draw), KINDS[place])
         score, begins_s = beginning(moved(score, draw), draw, quick=hard)
-        wave, notes = play(score, begins_s, drawn_mistuning(draw), drawn_playing(place, draw, hard=hard), torch_draw)
+        mistuning, playing = drawn_mistuning(draw), drawn_playing(place, draw, hard=hard)
+        wave, notes = play(score, begins_s, mistuning, playing, torch_draw)
         wave = functional.pad(wave, (0, max(0, samples - len(wave))))[:samples]
         wave = through_microphone(wave, draw)
         if draw.random() < 0.4:
@@ -68,12 +71,15 @@ def excerpts(melodies: Melodies, count: int, draw: np.random.Generator) -> Excer
             wave = wave + noise * wave.square().mean().sqrt() * 10 ** (-snr_db / 20)
         waves.append(wave / wave.abs().max().clamp(min=1e-9))
         kinds.append(place)
+        chords.append(playing.chord_every > 0)
         inside = notes.onset_s < EXCERPT_S - 0.4
         onset.append(torch.from_numpy(np.round(notes.onset_s[inside] * SAMPLE_RATE_HZ).astype(np.int64)))
         sounding = notes.intended_midi + (notes.deviation_cents + notes.tuning_cents) / 100
         midi.append(torch.from_numpy(sounding[inside]))
         owner.append(torch.full((int(inside.sum()),), number))
-    return Excerpts(torch.stack(waves), torch.cat(owner), torch.cat(onset), torch.cat(midi), torch.tensor(kinds))
+    return Excerpts(
+        torch.stack(waves), torch.cat(owner), torch.cat(onset), torch.cat(midi), torch.tensor(kinds), torch.tensor(chords)
+    )
 
 
 def moved(score: Score, draw: np.random.Generator) -> Score:

@@ -16,7 +16,7 @@ from hemony.bells.notes import Values
 from hemony.bells.scores import hot_chilli_bells_100
 from hemony.bells.tunes import KNOWN, UNSEEN, Score, stretches, tune
 from hemony.datasets.seeding import derived_seed
-from hemony.models.sense import FURTHEST
+from hemony.models.sense import FURTHEST, MISHEARD
 
 Draw = np.random.Generator
 
@@ -27,6 +27,7 @@ COMPOSED = 3000  # tunes that are kept
 NEW_SHARE = 0.1  # of the lines are of a tune that nobody has heard
 STEPS_S = (0.15, 0.7)  # between notes
 OCTAVE_SHARE, MISSED_SHARE, SPURIOUS_SHARE = 0.01, 0.01, 0.01
+REPLACED_SHARE = 0.06  # of the notes, by any pitch in the compass of the line: MISHEARD
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Lines:
 
     semitones: Tensor  # (B, N) float32: MIDI numbers on the recording's own grid, with fractions
     step_s: Tensor  # (B, N) to the next note
-    answers: Tensor  # (B, N) int64: from the nearest semitone to what was meant, plus FURTHEST; UNKNOWN where there is no answer
+    answers: Tensor  # (B, N) int64: from the nearest semitone to what was meant, plus FURTHEST; MISHEARD, or UNKNOWN if there is no answer
     there: Tensor  # (B, N) bool
 
     def to(self, device: torch.device) -> "Lines":
@@ -83,6 +84,9 @@ def line(score: Score, count: int, draw: Draw) -> tuple[Values, Values, Values]:
         cents = cents + draw.uniform(0, 12) * np.sin(2 * np.pi * turns)
     meant, sounding = midi, midi + (cents + draw.normal(0, 0.5, count)) / 100 + draw.uniform(-0.5, 0.5)
     semitones, answers = answered(sounding, meant)
+    replaced = draw.random(count) < REPLACED_SHARE
+    others = draw.integers(int(midi.min()), int(midi.max()) + 1, count)
+    semitones, answers = np.where(replaced, semitones + others - midi, semitones), np.where(replaced, MISHEARD, answers)
     octave = draw.random(count) < OCTAVE_SHARE
     semitones = semitones + np.where(octave, draw.choice((-12.0, 12.0), size=count), 0.0)
     answers = np.where(octave, UNKNOWN, answers)

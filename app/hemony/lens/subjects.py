@@ -61,7 +61,7 @@ class EarTrial(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         losses = ear_losses(self.ear, replace(self.heard, waves=waves), generator(self.seed, "moments"))  # type: ignore[arg-type]
-        return losses.onset + losses.pitch + losses.kind
+        return losses.onset + losses.pitch + losses.kind + losses.chords
 
 
 class SenseTrial(nn.Module):

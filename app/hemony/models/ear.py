@@ -3,10 +3,12 @@
 Two networks on one recording. The first hears a spectrogram frame by frame and says where notes begin. The second looks at each of
 those moments: spectra from before and after it on a logarithmic frequency axis, moved by the ratios of bells' partials so that at each
 place stand the partials of the bell whose strike note that place is. It is convolutional along that axis, so that what it has learnt
-of one pitch it knows of all. It names the highest voice: a chord's bells below it are heard as what they are.
+of one pitch it knows of all. It names the highest voice: a chord's bells below it are heard as what they are. Where there are no chords,
+the highest that is to be heard may be the note before, still ringing: so it names the only bell struck as well, and says whether there are.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +29,14 @@ MAP_FRAMES = 3  # that the convolutions along frequency and time reach to either
 DOUBLINGS = 6  # of the distance over which the convolutions along time look back
 PAST_FRAMES = 1 + 2 * (2**DOUBLINGS - 1)  # that they reach
 MAPS, GROUP = 8, 16  # of the convolutions along frequency and time, and bands of which they keep the strongest and the mean
+CANDIDATE = 0.02  # probability of an onset from which it is worth asking for its pitch
 LOWEST_HZ, HIGHEST_HZ = 60.0, 11_500.0
 FLOOR = 1e-8  # power beside the loudest of the recording
 
 STEPS_A_SEMITONE = 4
 LOWEST_MIDI, HIGHEST_MIDI = 50, 111  # strike notes that are known
 PITCHES = (HIGHEST_MIDI - LOWEST_MIDI) * STEPS_A_SEMITONE + 1
+NEAR, CLOSE = 2, 3  # places that are one pitch, and in which there is no other
 RATIOS = (
     0.5,
     0.634,
@@ -64,6 +68,15 @@ DEEPEST_DB = 90.0  # below the loudest place of a note's spectra
 KINDS = tuple(BellKind)
 
 
+class Pitches(NamedTuple):
+    """What is heard at N moments: logits."""
+
+    highest: Tensor  # (N, PITCHES + 1): the strike note, the last for none, of the highest bell that is struck
+    only: Tensor  # (N, PITCHES + 1): the same where no two bells are struck together
+    kind: Tensor  # (N, kinds): the kind of bell
+    chords: Tensor  # (N,): that in this recording bells are struck together
+
+
 class Ear(nn.Module):
     """Recordings at SAMPLE_RATE_HZ, float (B, samples); see `onsets` and `pitches`."""
 
@@ -77,10 +90,10 @@ class Ear(nn.Module):
         logits: Tensor = self.onset(*loudness(self.onset.powers(waves)))
         return logits
 
-    def pitches(self, waves: Tensor, owner: Tensor, onset: Tensor, early: bool | Tensor = False) -> tuple[Tensor, Tensor]:
-        """For N onsets, samples (N,) of recordings `owner` (N,): logits (N, PITCHES + 1) of the strike note, the last for none, and logits
-        (N, kinds) of the kind of bell. `early`, also one each (N,): with what is heard within a tenth of a second alone."""
-        heard: tuple[Tensor, Tensor] = self.pitch(snapshots(waves, owner, onset, self.pitch.hann, self.pitch.filters), early)
+    def pitches(self, waves: Tensor, owner: Tensor, onset: Tensor, early: bool | Tensor = False) -> Pitches:
+        """For N onsets, samples (N,) of recordings `owner` (N,). `early`, also one each (N,): with what is heard within a tenth of a second
+        alone."""
+        heard: Pitches = self.pitch(snapshots(waves, owner, onset, self.pitch.hann, self.pitch.filters), early)
         return heard
 
 
@@ -189,7 +202,7 @@ def wide_triangles(bins_hz: Tensor, edges_hz: Tensor) -> Tensor:
 
 
 class PitchNetwork(nn.Module):
-    """Spectra (N, views, places) to logits of the strike note and of the kind of bell."""
+    """Spectra (N, views, places) to what is heard in them."""
 
     hann: Tensor
     filters: Tensor
@@ -207,10 +220,11 @@ class PitchNetwork(nn.Module):
         self.enter = nn.Conv1d(len(VIEWS) * len(RATIOS) + 1, width, 3, padding=1)
         self.blocks = nn.ModuleList(PitchBlock(width, dilation, dropout) for dilation in (1, 2, 12, 48, 4))
         self.norm = nn.GroupNorm(1, width)
-        self.head = nn.Conv1d(width, 1, 1)
-        self.whole = nn.Linear(2 * width, 1 + len(KINDS))  # none, and the kinds
+        self.head = nn.Conv1d(width, 2, 1)  # the highest bell, and the only one
+        self.whole = nn.Linear(2 * width, 2 + len(KINDS))  # none in either case, and the kinds
+        self.chords = nn.Sequential(nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, 1))
 
-    def forward(self, spectra: Tensor, early: bool | Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, spectra: Tensor, early: bool | Tensor) -> Pitches:
         if not isinstance(early, Tensor):
             early = torch.full((len(spectra),), early, device=spectra.device)
         shut = early[:, None, None] & (torch.arange(len(VIEWS), device=spectra.device) >= EARLY)[None, :, None]
@@ -221,11 +235,13 @@ class PitchNetwork(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         hidden = functional.gelu(self.norm(hidden))
-        logits = at_least_float32(self.head(hidden)[:, 0])
-        where = logits.softmax(dim=1)[:, None].to(hidden.dtype)
+        logits = at_least_float32(self.head(hidden))
+        where = logits[:, :1].softmax(dim=2).to(hidden.dtype)
         seen = torch.cat(((hidden * where).sum(dim=2), hidden.amax(dim=2)), dim=1)
         whole = at_least_float32(self.whole(seen))
-        return torch.cat((logits, whole[:, :1]), dim=1), whole[:, 1:]
+        chords = at_least_float32(self.chords(torch.cat((seen, hidden.mean(dim=2)), dim=1)))
+        highest, only = torch.cat((logits, whole[:, :2, None]), dim=2).unbind(dim=1)
+        return Pitches(highest, only, whole[:, 2:], chords[:, 0])
 
 
 class PitchBlock(nn.Module):
@@ -280,11 +296,20 @@ def pitch_targets(midi: Tensor) -> Tensor:
     return shares
 
 
-def heard_midi(logits: Tensor) -> Tensor:
-    """Strike notes (N,) MIDI with fractions: the mean of the places around the most probable one."""
-    shares = logits[:, :PITCHES].softmax(dim=1)
-    best = shares.argmax(dim=1, keepdim=True)
-    places = (best + torch.arange(-2, 3, device=logits.device)).clamp(0, PITCHES - 1)
-    near = shares.gather(1, places)
-    midi: Tensor = LOWEST_MIDI + (near * places).sum(dim=1) / near.sum(dim=1) / STEPS_A_SEMITONE
-    return midi
+def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Strike notes (N, count) MIDI with fractions, and their shares (N, count), where there is a note: the most probable one, then others.
+
+    Each is the mean of the places within NEAR of the most probable one that is left; those before it have taken what lies within CLOSE.
+    """
+    shares = functional.pad(logits[:, :PITCHES].softmax(dim=1), (CLOSE, CLOSE))
+    around = torch.arange(-CLOSE, CLOSE + 1, device=logits.device)
+    midi, found = [], []
+    for _ in range(count):
+        places = shares.argmax(dim=1, keepdim=True).clamp(CLOSE, CLOSE + PITCHES - 1) + around
+        near = shares.gather(1, places) * (around.abs() <= NEAR)
+        total = near.sum(dim=1)
+        mean = (near * (places - CLOSE)).sum(dim=1) / total.clamp(min=1e-12)
+        midi.append(LOWEST_MIDI + mean / STEPS_A_SEMITONE)
+        found.append(total)
+        shares = shares.scatter(1, places, 0.0)
+    return torch.stack(midi, dim=1), torch.stack(found, dim=1)

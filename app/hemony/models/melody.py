@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from hemony.config import MelodyConfig
 from hemony.models.ear import Ear
-from hemony.models.sense import MelodySense, settled
+from hemony.models.sense import ANSWERS, MISHEARD, MelodySense, settled
 
 
 class MelodyNetwork(nn.Module):
@@ -17,15 +17,23 @@ class MelodyNetwork(nn.Module):
         self.sense = sense
 
     def meant(self, semitones: Tensor, step_s: Tensor, streaming: bool = False) -> Tensor:
-        """Logits (B, N, answers) of what notes (B, N) were meant to be; see `MelodySense`. What is not certain is heard a second time."""
+        """Logits (B, N, ANSWERS) of what notes (B, N), if they were heard well, were meant to be; see `MelodySense`. What is not certain is
+        heard a second time."""
         there = torch.ones_like(semitones, dtype=torch.bool)
         with torch.inference_mode():
             logits: Tensor = self.sense(semitones, step_s, there, streaming)
             if streaming:
-                return logits
+                return logits[..., :ANSWERS]
             moved, certain = settled(semitones, logits)
             again: Tensor = self.sense(moved, step_s, there, certain=certain)
-            return torch.where(certain[..., None], logits, again)
+            return torch.where(certain[..., None], logits, again)[..., :ANSWERS]
+
+    def suiting(self, semitones: Tensor, step_s: Tensor) -> Tensor:
+        """How well notes (B, N) suit their melody (B, N): logarithm of how much more probable each is in it than any other pitch."""
+        with torch.inference_mode():
+            logits = self.sense(semitones, step_s, torch.ones_like(semitones, dtype=torch.bool))
+            suits: Tensor = logits[..., :ANSWERS].logsumexp(dim=-1) - logits[..., MISHEARD]
+            return suits
 
 
 def build(config: MelodyConfig) -> MelodyNetwork:

@@ -2,7 +2,8 @@
 
 A transformer over notes that never sees a pitch by itself, only intervals: between any two notes their distance in semitones and in places has
 a key and a value of its own (Shaw et al. 2018; Huang et al. 2018, "Music Transformer", equation 3). So a tune is heard alike in every key,
-what a note is off from the grid of semitones is a feature of it, and an answer is a step from the semitone that is nearest.
+what a note is off from the grid of semitones is a feature of it, and an answer is a step from the semitone that is nearest, or that the note
+was misheard: that another pitch was played there.
 
 A melody may be heard a second time: the notes whose answers are certain are then where they were meant to be, and the others are judged in
 better company.
@@ -18,6 +19,7 @@ from hemony.models.precision import at_least_float32
 
 FURTHEST = 2  # semitones from the nearest one to what was meant, up or down
 ANSWERS = 2 * FURTHEST + 1
+MISHEARD = ANSWERS  # the answer beside them: not this pitch, but any in the compass of the melody
 WIDEST = 25  # semitones between two notes; wider intervals are heard as this
 REACH = 48  # places between two notes; further ones are heard as this far
 NEIGHBOURS = 6  # notes on either side whose intervals a note knows from the beginning: what makes a motif
@@ -28,7 +30,8 @@ CERTAIN = 0.97  # probability from which an answer is not asked for again
 
 
 class MelodySense(nn.Module):
-    """Pitches and intervals of time of notes to logits (B, N, ANSWERS): how many semitones above the nearest one each was meant to be."""
+    """Pitches and intervals of time of notes to logits (B, N, ANSWERS + 1): how many semitones above the nearest one each was meant to be,
+    and that it was MISHEARD."""
 
     def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class MelodySense(nn.Module):
         self.motifs = nn.Parameter(torch.randn(2 * NEIGHBOURS, 2 * WIDEST + 2, width) * 0.02)  # by neighbour and interval
         self.blocks = nn.ModuleList(SenseBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, ANSWERS)
+        self.head = nn.Linear(width, ANSWERS + 1)
 
     def forward(
         self, semitones: Tensor, step_s: Tensor, there: Tensor, streaming: bool = False, certain: Tensor | None = None
@@ -86,9 +89,9 @@ class MelodySense(nn.Module):
 
 
 def settled(semitones: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Notes (B, N) as they are heard again after first answers (B, N, ANSWERS), and of which the answer is certain: those are moved to it."""
+    """Notes (B, N) as they are heard again after first answers (B, N, ANSWERS + 1), and of which the answer is certain: those are moved to it."""
     share, answer = at_least_float32(logits.detach()).softmax(dim=-1).max(dim=-1)
-    certain = share >= CERTAIN
+    certain = (share >= CERTAIN) & (answer != MISHEARD)
     return torch.where(certain, semitones.round() + answer - FURTHEST, semitones), certain
 
 

@@ -10,11 +10,11 @@ from torch import Generator, Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from hemony.config import TrainConfig
+from hemony.config import BellMelodiesConfig, TrainConfig
 from hemony.datasets.bell_excerpts import Excerpts
 from hemony.datasets.bell_melodies import UNKNOWN, Lines
 from hemony.datasets.seeding import derived_seed, generator
-from hemony.models.ear import HOP, SAMPLE_RATE_HZ, Ear, pitch_targets
+from hemony.models.ear import CANDIDATE, HOP, SAMPLE_RATE_HZ, Ear, pitch_targets
 from hemony.models.melody import MelodyNetwork
 from hemony.models.precision import at_least_float32
 from hemony.models.sense import settled
@@ -24,15 +24,17 @@ from hemony.tasks.classification import NonFiniteLoss, averaging, learning_rate_
 
 Batch = tuple[Excerpts | None, Lines, int]  # and the step
 
-MOMENTS = 160  # of a batch, at which pitches are asked for: other recordings teach more than all notes of these
+MOMENTS = 320  # of a batch, at which pitches are asked for: other recordings teach more than all notes of these
 JITTER = 300  # samples by which an onset may be found too early or too late
 FALSE_SHARE = 0.3  # moments at which nothing begins, beside the onsets
+FALSE_PEAKS_SHARE = 0.5  # the same where they are known that might be taken for onsets, at most
 FALSE_APART_S = 0.06  # of them, from any onset
 EARLY_SHARE = 0.35  # of the moments that are heard as in a stream
+ONSETS_EVERY = 2  # batches of recordings, of which one is searched for onsets as well, which costs as much as all pitches
 STREAM_EVERY = 8  # steps, of which one judges melodies as in a stream
 FIRST_EVERY = 2  # steps, of which one judges melodies at first hearing, unless it is as in a stream; the others at a second one
 ONSET_WEIGHT = 4.0  # of a frame with an onset beside one without
-ONSET_SCALE, KIND_SCALE = 10.0, 0.2  # of the losses beside that of the pitch
+ONSET_SCALE, KIND_SCALE, CHORDS_SCALE = 10.0, 0.2, 1.0  # of the losses beside that of the pitch
 
 
 class Corrector(lightning.LightningModule):
@@ -43,6 +45,8 @@ class Corrector(lightning.LightningModule):
         self.network = network
         self.rule = rule
         self.config = config
+        assert isinstance(config.data, BellMelodiesConfig)
+        self.recordings_every = config.data.recordings_every
         self.steps = steps
         self.averaged = AveragedModel(network, multi_avg_fn=averaging(config.trainer.ema_decay or 0.0))
         self.loss = torch.zeros(())  # of the last batch
@@ -64,8 +68,8 @@ class Corrector(lightning.LightningModule):
         loss = self.melody_loss(lines, step)
         if excerpts:
             draw = generator(self.config.seed, "moments", step, excerpts.waves.device)
-            heard = ear_losses(self.network.ear, excerpts, draw)
-            loss = loss + ONSET_SCALE * heard.onset + heard.pitch + KIND_SCALE * heard.kind
+            heard = ear_losses(self.network.ear, excerpts, draw, onsets=step // self.recordings_every % ONSETS_EVERY == 0)
+            loss = loss + ONSET_SCALE * heard.onset + heard.pitch + KIND_SCALE * heard.kind + CHORDS_SCALE * heard.chords
         if not math.isfinite(loss.item()):
             raise NonFiniteLoss(
                 f"the loss is {loss.item()} at step {step}: training stopped before the update, the states saved before it are kept. "
@@ -108,19 +112,19 @@ class EarLosses:
     onset: Tensor
     pitch: Tensor
     kind: Tensor
+    chords: Tensor
 
 
-def ear_losses(ear: Ear, excerpts: Excerpts, draw: Generator) -> EarLosses:
-    """How wrong the ear is about when notes begin, how high they are, and on which kind of bell."""
+def ear_losses(ear: Ear, excerpts: Excerpts, draw: Generator, *, onsets: bool = True) -> EarLosses:
+    """How wrong the ear is about when notes begin, if that is asked, how high they are, on which kind of bell, and whether with chords."""
     waves, owner = excerpts.waves, excerpts.owner
-    logits = ear.onsets(waves)
-    frames = (excerpts.onset / HOP).round().long()
-    target, weight = torch.zeros_like(logits), torch.ones_like(logits)
-    for beside in (-1, 1):  # neither right nor wrong
-        weight[owner, (frames + beside).clamp(0, logits.shape[1] - 1)] = 0.0
-    target[owner, frames], weight[owner, frames] = 1.0, ONSET_WEIGHT
-    onset = functional.binary_cross_entropy_with_logits(logits, target, weight)
-    false_owner, false_onset = quiet_moments(excerpts, draw)
+    if onsets:
+        logits = ear.onsets(waves)
+        onset = onset_loss(logits, excerpts)
+        false_owner, false_onset = false_peaks(excerpts, logits.detach(), draw)
+    else:
+        onset = torch.zeros((), device=waves.device)
+        false_owner, false_onset = quiet_moments(excerpts, draw)
     chosen = torch.randperm(len(owner), generator=draw, device=owner.device)[:MOMENTS]
     owner = owner[chosen]
     jitter = torch.randint(-JITTER, JITTER + 1, owner.shape, generator=draw, device=owner.device)
@@ -128,10 +132,24 @@ def ear_losses(ear: Ear, excerpts: Excerpts, draw: Generator) -> EarLosses:
     all_onset = torch.cat((excerpts.onset[chosen] + jitter, false_onset)).clamp(0, waves.shape[1] - 1)
     midi = torch.cat((excerpts.midi[chosen], torch.full(false_owner.shape, math.nan, dtype=torch.float64, device=owner.device)))
     early = torch.rand(all_owner.shape, generator=draw, device=owner.device) < EARLY_SHARE
-    pitches, kinds = ear.pitches(waves, all_owner, all_onset, early)
-    pitch = -(pitch_targets(midi) * pitches.log_softmax(dim=1)).sum(dim=1).mean()
-    kind = functional.cross_entropy(kinds[: len(owner)], excerpts.kind[owner], reduction="sum") / max(1, len(owner))
-    return EarLosses(onset, pitch, kind)
+    heard, targets = ear.pitches(waves, all_owner, all_onset, early), pitch_targets(midi)
+    highest, only = (-(targets * logits.log_softmax(dim=1)).sum(dim=1) for logits in (heard.highest, heard.only))
+    pitch = highest.mean() + (only * ~excerpts.chords[all_owner]).mean()
+    struck, notes = slice(len(owner)), max(1, len(owner))
+    kind = functional.cross_entropy(heard.kind[struck], excerpts.kind[owner], reduction="sum") / notes
+    chords = excerpts.chords[owner].to(heard.chords.dtype)
+    chord = functional.binary_cross_entropy_with_logits(heard.chords[struck], chords, reduction="sum") / notes
+    return EarLosses(onset, pitch, kind, chord)
+
+
+def onset_loss(logits: Tensor, excerpts: Excerpts) -> Tensor:
+    """How wrong logits (B, frames) are about when notes begin: cross-entropy of each frame."""
+    owner, frames = excerpts.owner, (excerpts.onset / HOP).round().long()
+    target, weight = torch.zeros_like(logits), torch.ones_like(logits)
+    for beside in (-1, 1):  # neither right nor wrong
+        weight[owner, (frames + beside).clamp(0, logits.shape[1] - 1)] = 0.0
+    target[owner, frames], weight[owner, frames] = 1.0, ONSET_WEIGHT
+    return functional.binary_cross_entropy_with_logits(logits, target, weight)
 
 
 def quiet_moments(excerpts: Excerpts, draw: Generator) -> tuple[Tensor, Tensor]:
@@ -139,12 +157,28 @@ def quiet_moments(excerpts: Excerpts, draw: Generator) -> tuple[Tensor, Tensor]:
     device, count = excerpts.waves.device, max(4, round(min(len(excerpts.onset), MOMENTS) * FALSE_SHARE))
     owner = torch.randint(len(excerpts.waves), (count,), generator=draw, device=device)
     onset = torch.randint(excerpts.waves.shape[1], (count,), generator=draw, device=device)
-    near = (onset[:, None] - excerpts.onset).abs() < FALSE_APART_S * SAMPLE_RATE_HZ
-    quiet = ~(near & (owner[:, None] == excerpts.owner)).any(dim=1)
+    quiet = away(excerpts, owner, onset)
     return owner[quiet], onset[quiet]
 
 
+def false_peaks(excerpts: Excerpts, logits: Tensor, draw: Generator) -> tuple[Tensor, Tensor]:
+    """Moments that the ear, by its logits (B, frames), would take for a beginning though there is none: what it has most to learn from."""
+    beside = functional.pad(logits, (1, 1), value=-math.inf)
+    peaks = (logits.sigmoid() >= CANDIDATE) & (logits > beside[:, :-2]) & (logits >= beside[:, 2:])
+    owner, frame = peaks.nonzero(as_tuple=True)
+    onset = frame * HOP
+    false = away(excerpts, owner, onset).nonzero()[:, 0]
+    false = false[torch.randperm(len(false), generator=draw, device=false.device)[: round(MOMENTS * FALSE_PEAKS_SHARE)]]
+    return owner[false], onset[false]
+
+
+def away(excerpts: Excerpts, owner: Tensor, onset: Tensor) -> Tensor:
+    """Whether moments (M,) of recordings `owner` (M,) are far enough from all where a note begins (M,)."""
+    near = (onset[:, None] - excerpts.onset).abs() < FALSE_APART_S * SAMPLE_RATE_HZ
+    return ~(near & (owner[:, None] == excerpts.owner)).any(dim=1)
+
+
 def sense_loss(logits: Tensor, answers: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (B, N, answers) over the notes that have an answer; 0 if none has."""
+    """Mean cross-entropy of logits (B, N, ANSWERS + 1) over the notes that have an answer; 0 if none has."""
     total = functional.cross_entropy(at_least_float32(logits).transpose(1, 2), answers, ignore_index=UNKNOWN, reduction="sum")
     return total / (answers != UNKNOWN).sum().clamp(min=1)
