@@ -71,7 +71,6 @@ def test_notes_side_by_side_are_tried_one_at_a_time() -> None:
             return torch.where(near < 0.5, 6.0, 0.0)
 
     might_be, shares = heard(20, 0.6, 0.35)
-    might_be[PLACE + 1], shares[PLACE + 1] = might_be[PLACE], (0.2, 0.75, 0.03, 0.02)
-    might_be[PLACE + 1, :2], shares[PLACE + 1, :2] = (RIGHT, WRONG), (0.75, 0.2)
+    might_be[PLACE + 1, :2], shares[PLACE + 1] = (RIGHT, WRONG), (0.75, 0.2, 0.03, 0.02)
     midi, _ = chosen(Company(), might_be, shares, np.full(20, 0.3))  # type: ignore[arg-type]
     assert midi[PLACE] == RIGHT

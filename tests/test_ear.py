@@ -54,14 +54,14 @@ def test_a_strike_note_is_read_as_it_was_written() -> None:
     assert share[:, 0].numpy() == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("midi", [float(LOWEST_MIDI), 72.3, 72.25 + 0.75 * 2, float(HIGHEST_MIDI) - 0.01])
+@pytest.mark.parametrize("midi", [float(LOWEST_MIDI), 70.125, 72.3, float(HIGHEST_MIDI) - 0.01])
 def test_of_what_a_note_may_be_the_likeliest_is_named_first_and_each_once(midi: float) -> None:
-    other = 80.5
-    shares = 0.6 * pitch_targets(torch.tensor([midi])) + 0.3 * pitch_targets(torch.tensor([other]))
+    other = 80.5  # a place of its own, which most others share with a neighbour
+    shares = 0.5 * pitch_targets(torch.tensor([midi])) + 0.4 * pitch_targets(torch.tensor([other]))
     shares[:, PITCHES] = 0.1  # that there is none takes no part
     found, share = likeliest(shares.clamp(min=1e-9).log(), 3)
     assert found[0, :2].numpy() == pytest.approx([midi, other], abs=1e-2)
-    assert share[0].numpy() == pytest.approx([2 / 3, 1 / 3, 0], abs=1e-3)
+    assert share[0].numpy() == pytest.approx([5 / 9, 4 / 9, 0], abs=1e-3)
 
 
 def test_a_bell_a_semitone_higher_looks_the_same_a_semitone_further_up(ear: Ear) -> None:
@@ -176,9 +176,22 @@ def test_what_may_be_taken_for_an_onset_is_told_from_those_there_are(melodies: M
     owner, onset = quiet_moments(found, torch.Generator().manual_seed(0))
     logits[owner, onset // HOP] = 1.0
     false_owner, false_onset = false_peaks(found, logits, torch.Generator().manual_seed(0))
-    assert 0 < len(false_owner) <= MOMENTS * FALSE_PEAKS_SHARE
+    assert len(false_owner)
     named = set(zip(owner.tolist(), (onset // HOP * HOP).tolist(), strict=True))
     assert set(zip(false_owner.tolist(), false_onset.tolist(), strict=True)) <= named
+    logits[:, ::2] = 1.0
+    assert len(false_peaks(found, logits, torch.Generator().manual_seed(0))[0]) == MOMENTS * FALSE_PEAKS_SHARE
+
+
+def test_a_recording_without_a_note_and_without_what_might_be_one_teaches_as_well(melodies: Melodies) -> None:
+    ear, found = Ear(16, 0.0), excerpts(melodies, 1, np.random.default_rng(1))
+    none = torch.zeros(0, dtype=torch.int64)
+    silent = replace(found, owner=none, onset=none, midi=none.double(), kind=torch.tensor([-1]), chords=torch.tensor([False]))
+    with torch.no_grad():
+        ear.onset.head.bias.fill_(-99.0)
+    losses = ear_losses(ear, silent, torch.Generator().manual_seed(0))
+    assert torch.isfinite(torch.stack((losses.onset, losses.pitch, losses.kind, losses.chords))).all()
+    assert losses.pitch > 0
 
 
 def test_a_batch_follows_from_seed_and_step_alone() -> None:

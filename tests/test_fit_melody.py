@@ -54,9 +54,13 @@ def test_a_training_ends_with_a_bundle_and_a_resumed_one_with_the_same(tmp_path:
 
     config = MelodyConfig(ear_width=16, sense_width=16, sense_layers=1, weights=str(whole))
     learnt = bundle.network.state_dict()
-    assert equal(begun(config).state_dict(), learnt)
+    (tmp_path / "more").mkdir()
+    network, steps = begun(config, tmp_path / "more")
+    assert equal(network.state_dict(), learnt)
+    assert steps == 4
+    assert not equal(begun(config, whole / "run")[0].state_dict(), learnt)  # what is resumed needs no weights but its own
     with pytest.raises(UsageError, match="of another size"):
-        begun(replace(config, ear_width=8))
+        begun(replace(config, ear_width=8), tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,8 @@ def test_a_training_ends_with_a_bundle_and_a_resumed_one_with_the_same(tmp_path:
         (["data=bell_folder", "data.root=x"], "data=bell_melodies model=melody"),
         (["experiment=bells", "trainer.early_stopping_epochs=2"], "validated at the end"),
         (["experiment=bells", "model.sense_width=30"], "a multiple of model.sense_heads"),
+        (["experiment=bells", "model.weights=checkpoints/digits"], "does not hear melodies"),
+        (["experiment=bells", "model.weights=checkpoints/bells", "model.ear_width=32"], "of another size"),
     ],
 )
 def test_what_cannot_be_trained_is_said(

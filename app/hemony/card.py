@@ -126,5 +126,5 @@ def portable(overrides: list[str]) -> list[str]:
     for override in kept:
         key, _, value = override.partition("=")
         own = key == "data.root" or (key == "model.weights" and Path(value).is_absolute())
-        named.append(f"{key}={'FOLDER' if key == 'data.root' else 'BUNDLE'}" if own else override)
+        named.append(f"{key}={'FOLDER' if key == 'data.root' else 'WEIGHTS'}" if own else override)
     return named

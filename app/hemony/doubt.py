@@ -1,7 +1,8 @@
 """Which pitch each note of a melody has, where the ear alone cannot say: what it heard in each, and how well that suits the others.
 
 The ear names a few pitches a note, each with its share; the sense of melody, how much more probable each of them is in this melody than a
-pitch that was misheard. Both are likelihoods, and their product decides (Bayes). A note is tried with each pitch while those beside it stay as
+pitch that was misheard. Both are likelihoods, and their product decides (Bayes), in which the
+melody's counts SUITS: what it says of several notes is not independent. A note is tried with each pitch while those beside it stay as
 they are: one of BESIDE doubted notes at a time, and what is decided of them is the company of the next ones and of a second round.
 """
 
@@ -19,7 +20,7 @@ LEAST_SHARE = 0.03  # of a pitch that is tried
 SUITS = 0.5  # of what the sense of melody says beside what the ear says; chosen by composed tunes
 ROUNDS = 2
 BESIDE = 3  # of so many doubted notes one is tried at a time
-NOTES_ASKED, NOTES_AROUND = 100, 24  # in whose company a note is tried
+NOTES_ASKED, COMPANY = 100, 24  # that are asked in one line, and those on either side
 FEWEST = 8  # notes that make a melody
 
 Places = npt.NDArray[np.int64]
@@ -42,18 +43,19 @@ def chosen(network: MelodyNetwork, might_be: Values, shares: Values, step_s: Val
             asked = asked[(asked >= first) & (asked < first + NOTES_ASKED)]
             if not len(asked):
                 continue
-            begin, end = max(0, first - NOTES_AROUND), first + NOTES_ASKED + NOTES_AROUND
-            suits = suiting(network, semitones[begin:end], pick[begin:end], step_s[begin:end], asked - begin)
+            begin, end = max(0, first - COMPANY), first + NOTES_ASKED + COMPANY
+            tried = np.where(shares[asked] >= LEAST_SHARE, np.arange(ALTERNATIVES), pick[asked, None])
+            suits = suiting(network, semitones[begin:end], pick[begin:end], step_s[begin:end], asked - begin, tried)
             odds = np.where(shares[asked] >= LEAST_SHARE, np.log(shares[asked] + 1e-12) + SUITS * suits, -np.inf)
             pick[asked] = odds.argmax(axis=1)
             probability[asked] = 1 / np.exp(odds - odds.max(axis=1, keepdims=True)).sum(axis=1)
     return might_be[np.arange(count), pick], probability
 
 
-def suiting(network: MelodyNetwork, semitones: Values, pick: Places, step_s: Values, asked: Places) -> Values:
-    """How well each alternative (M, ALTERNATIVES) of the notes `asked` (M,) suits the others as they are picked."""
-    tried = np.tile(pick, (ALTERNATIVES, 1))
-    tried[:, asked] = np.arange(ALTERNATIVES)[:, None]
-    lines = torch.from_numpy(semitones[np.arange(len(pick)), tried]).float()
+def suiting(network: MelodyNetwork, semitones: Values, pick: Places, step_s: Values, asked: Places, tried: Places) -> Values:
+    """How well the alternatives `tried` (M, ALTERNATIVES) of the notes `asked` (M,) suit the others as they are picked."""
+    picks = np.tile(pick, (ALTERNATIVES, 1))
+    picks[:, asked] = tried.T
+    lines = torch.from_numpy(semitones[np.arange(len(pick)), picks]).float()
     found: Values = network.suiting(lines, torch.from_numpy(step_s).float().expand_as(lines)).double().numpy()[:, asked].T
     return found

@@ -24,7 +24,7 @@ from hemony.models.melody import MelodyNetwork, build
 from hemony.models.sense import ANSWERS
 from hemony.output import as_csv
 from hemony.plain import plain
-from hemony.tasks.correction import Corrector
+from hemony.tasks.correction import ONSETS_EVERY, Corrector
 
 CARD_KEYS = ("onset_f1", "intended_clear", "intended_off", "deviation_median_cents", "deviation_p95_cents", "flag_f1", "ece")
 VALIDATION_LINES = 400  # of tunes that no training heard, by which the temperature is found
@@ -43,7 +43,7 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     assert isinstance(config.data, BellMelodiesConfig)
     trainer = config.trainer
     torch.manual_seed(derived_seed(config.seed, "weights"))
-    network = begun(config.model)
+    network, steps_behind = begun(config.model, folder / "run")
     batches = BellBatches(config.data, trainer.batch_size or 1, trainer.max_epochs or 1, config.seed)
     durable.write_json(folder / "run" / "config.json", plain(config))
     module = Corrector(network, rules.build(config.rule), config, -(-len(batches) // trainer.accumulate_batches))
@@ -52,17 +52,17 @@ def run(config: TrainConfig, folder: Path, stop: StopRequest) -> dict[str, Any]:
     if trainer.flow:
         from hemony.lens.flow import FlowRecorder
 
-        callbacks.append(FlowRecorder(history, network, config.data.recordings_every))
+        callbacks.append(FlowRecorder(history, network, config.data.recordings_every * ONSETS_EVERY))
     callbacks.append(Saver(trainer.save_every_s, folder / "run", stop, 0))
     with stop.deferred():
         run_lightning(module, batches, None, config, folder / "run", device, callbacks)
-    return finish(module, history.rows, folder, device)
+    return finish(module, history.rows, folder, device, steps_behind)
 
 
-def begun(config: MelodyConfig) -> MelodyNetwork:
-    """The network as a training begins. Raises UsageError for `weights` of another size."""
-    network = build(config)
-    if config.weights:
+def begun(config: MelodyConfig, run_folder: Path) -> tuple[MelodyNetwork, int]:
+    """The network as a training begins, and how many optimiser steps those had before it. Raises UsageError for `weights` of another size."""
+    network, kept = build(config), run_folder / "began_with.json"
+    if config.weights and not durable.states(run_folder):
         given = load(Path(config.weights))
         if dataclasses.replace(given.model, weights=config.weights, dropout=config.dropout) != config:
             raise UsageError(
@@ -70,15 +70,8 @@ def begun(config: MelodyConfig) -> MelodyNetwork:
                 "sense_width, sense_layers and sense_heads"
             )
         network.load_state_dict(given.network.state_dict())
-    return network
-
-
-def steps_behind(config: MelodyConfig) -> int:
-    """Optimiser steps of all trainings before this one."""
-    if not config.weights:
-        return 0
-    training = load(Path(config.weights)).training
-    return int(training["optimizer_steps"]) + int(training.get("began_with_steps", 0))
+        durable.write_json(kept, {"steps": given.training["optimizer_steps"] + given.training["began_with_steps"]})
+    return network, durable.read_json(kept)["steps"] if kept.exists() else 0
 
 
 def completed(config: TrainConfig) -> TrainConfig:
@@ -100,7 +93,9 @@ def completed(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, **filled)
 
 
-def finish(module: Corrector, history: list[dict[str, float]], folder: Path, device: torch.device) -> dict[str, Any]:
+def finish(
+    module: Corrector, history: list[dict[str, float]], folder: Path, device: torch.device, steps_behind: int
+) -> dict[str, Any]:
     """Calibrate on new tunes, judge on unseen ones, write bundle and metrics; returns the metrics."""
     config, network = module.config, module.best.cpu().eval().requires_grad_(False)
     assert isinstance(config.model, MelodyConfig)
@@ -108,7 +103,7 @@ def finish(module: Corrector, history: list[dict[str, float]], folder: Path, dev
         "seed": config.seed,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "optimizer_steps": module.steps,
-        "began_with_steps": steps_behind(config.model),
+        "began_with_steps": steps_behind,
         "train_time_s": history[-1]["elapsed_s"] if history else 0.0,
         "machine": hardware.describe(device),
     }

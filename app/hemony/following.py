@@ -70,7 +70,7 @@ class Follower:
         self.loudest = SOFTEST
         self.pending: list[tuple[int, float]] = []  # samples at which a note may have begun, and how probably
         self.kinds = torch.zeros(len(KINDS))
-        self.chords = self.heard = 0.0  # probability of chords, and 1 for each strike, those before the last fading
+        self.chords = self.told = 0.0  # probability of chords, and 1 for each strike that told it, those before the last fading
         self.strikes: list[Strike] = []
         self.decided = 0  # of self.strikes
         self.end: int | None = None  # samples, where it is known
@@ -139,11 +139,11 @@ class Follower:
             where = torch.tensor([onset - self.first])
             with torch.inference_mode():
                 heard = self.network.ear.pitches(torch.from_numpy(self.wave)[None], torch.zeros_like(where), where, early=True)
-            faded = FADING * self.chords + float(heard.chords.sigmoid()), FADING * self.heard + 1
+            faded = FADING * self.chords + float(heard.chords.sigmoid()), FADING * self.told + 1
             logits = heard.only if faded[0] < CHORDS * faded[1] else heard.highest
             if float(strike_score(logits, torch.tensor([probability]))) < LEAST_SCORE:
                 continue
-            self.chords, self.heard = faded
+            self.chords, self.told = faded
             self.kinds = self.kinds * FADING + heard.kind[0].log_softmax(dim=0)
             midi, share = likeliest(logits, 1)
             self.strikes.append(Strike(onset, float(midi), float(share)))

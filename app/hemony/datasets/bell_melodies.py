@@ -1,7 +1,7 @@
 """Melodies that are off pitch, as notes: what the sense of melody learns from, without a sound.
 
 Tunes come from the composer and from those that everybody knows, never from `tunes.UNSEEN`. They are mistuned in many ways, and heard as an
-ear may hear them: a little wrong, now and then an octave off, with a note missing or one too many.
+ear may hear them: a little wrong, now and then an octave off or at another pitch altogether, with a note missing or one too many.
 """
 
 from dataclasses import dataclass, fields

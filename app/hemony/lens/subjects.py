@@ -21,8 +21,8 @@ from hemony.errors import UsageError, one_line
 from hemony.lens.examples import Examples
 from hemony.lens.taylor import projection
 from hemony.melody_bundle import MelodyBundle
-from hemony.models.ear import SAMPLE_RATE_HZ
-from hemony.tasks.correction import ear_losses, sense_loss
+from hemony.models.ear import SAMPLE_RATE_HZ, Ear
+from hemony.tasks.correction import ear_losses, onset_loss, sense_loss
 
 DRAWN = 16  # examples
 FEW = 2  # of them: in their gradients nothing is hidden by a mean over many
@@ -55,13 +55,14 @@ def of_recogniser(bundle: Bundle, examples: Examples | None, seed: int, count: i
 class EarTrial(nn.Module):
     """An ear that hears an excerpt and answers with how wrong it is."""
 
-    def __init__(self, ear: nn.Module, heard: Excerpts, seed: int) -> None:
+    def __init__(self, ear: Ear, heard: Excerpts, seed: int) -> None:
         super().__init__()
         self.ear, self.heard, self.seed = ear, heard, seed
 
     def forward(self, waves: Tensor) -> Tensor:
-        losses = ear_losses(self.ear, replace(self.heard, waves=waves), generator(self.seed, "moments"))  # type: ignore[arg-type]
-        return losses.onset + losses.pitch + losses.kind + losses.chords
+        heard, draw = replace(self.heard, waves=waves), generator(self.seed, "moments")
+        losses = ear_losses(self.ear, heard, draw, onsets=False)  # the same moments whatever the weights: a smooth function of them
+        return onset_loss(self.ear.onsets(waves), heard) + losses.pitch + losses.kind + losses.chords
 
 
 class SenseTrial(nn.Module):

@@ -299,13 +299,16 @@ def pitch_targets(midi: Tensor) -> Tensor:
 def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Strike notes (N, count) MIDI with fractions, and their shares (N, count), where there is a note: the most probable one, then others.
 
-    Each is the mean of the places within NEAR of the most probable one that is left; those before it have taken what lies within CLOSE.
+    Each is the mean of the places within NEAR of one, which together are most probable of what is left; those before it have taken what
+    lies within CLOSE.
     """
     shares = functional.pad(logits[:, :PITCHES].softmax(dim=1), (CLOSE, CLOSE))
     around = torch.arange(-CLOSE, CLOSE + 1, device=logits.device)
     midi, found = [], []
     for _ in range(count):
-        places = shares.argmax(dim=1, keepdim=True).clamp(CLOSE, CLOSE + PITCHES - 1) + around
+        together = (2 * NEAR + 1) * functional.avg_pool1d(shares[:, None], 2 * NEAR + 1, 1, padding=NEAR)[:, 0]
+        together = together + 1e-3 * shares  # of equals the one in the middle
+        places = together.argmax(dim=1, keepdim=True).clamp(CLOSE, CLOSE + PITCHES - 1) + around
         near = shares.gather(1, places) * (around.abs() <= NEAR)
         total = near.sum(dim=1)
         mean = (near * (places - CLOSE)).sum(dim=1) / total.clamp(min=1e-12)

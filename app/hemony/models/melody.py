@@ -29,7 +29,8 @@ class MelodyNetwork(nn.Module):
             return torch.where(certain[..., None], logits, again)[..., :ANSWERS]
 
     def suiting(self, semitones: Tensor, step_s: Tensor) -> Tensor:
-        """How well notes (B, N) suit their melody (B, N): logarithm of how much more probable each is in it than any other pitch."""
+        """How well notes (B, N) suit their melody (B, N): logarithm of the odds that each was heard well, and is not any pitch in
+        the compass of the melody."""
         with torch.inference_mode():
             logits = self.sense(semitones, step_s, torch.ones_like(semitones, dtype=torch.bool))
             suits: Tensor = logits[..., :ANSWERS].logsumexp(dim=-1) - logits[..., MISHEARD]

@@ -19,7 +19,7 @@ from hemony.models.precision import at_least_float32
 
 FURTHEST = 2  # semitones from the nearest one to what was meant, up or down
 ANSWERS = 2 * FURTHEST + 1
-MISHEARD = ANSWERS  # the answer beside them: not this pitch, but any in the compass of the melody
+MISHEARD = ANSWERS  # the answer beside them: this pitch says nothing, it might be any in the compass of the melody
 WIDEST = 25  # semitones between two notes; wider intervals are heard as this
 REACH = 48  # places between two notes; further ones are heard as this far
 NEIGHBOURS = 6  # notes on either side whose intervals a note knows from the beginning: what makes a motif

@@ -27,7 +27,7 @@ Batch = tuple[Excerpts | None, Lines, int]  # and the step
 MOMENTS = 320  # of a batch, at which pitches are asked for: other recordings teach more than all notes of these
 JITTER = 300  # samples by which an onset may be found too early or too late
 FALSE_SHARE = 0.3  # moments at which nothing begins, beside the onsets
-FALSE_PEAKS_SHARE = 0.5  # the same where they are known that might be taken for onsets, at most
+FALSE_PEAKS_SHARE = 0.5  # and moments that might be taken for onsets, at most, where they are known
 FALSE_APART_S = 0.06  # of them, from any onset
 EARLY_SHARE = 0.35  # of the moments that are heard as in a stream
 ONSETS_EVERY = 2  # batches of recordings, of which one is searched for onsets as well, which costs as much as all pitches
@@ -118,13 +118,13 @@ class EarLosses:
 def ear_losses(ear: Ear, excerpts: Excerpts, draw: Generator, *, onsets: bool = True) -> EarLosses:
     """How wrong the ear is about when notes begin, if that is asked, how high they are, on which kind of bell, and whether with chords."""
     waves, owner = excerpts.waves, excerpts.owner
+    false_owner, false_onset = quiet_moments(excerpts, draw)
+    onset = torch.zeros((), device=waves.device)
     if onsets:
         logits = ear.onsets(waves)
         onset = onset_loss(logits, excerpts)
-        false_owner, false_onset = false_peaks(excerpts, logits.detach(), draw)
-    else:
-        onset = torch.zeros((), device=waves.device)
-        false_owner, false_onset = quiet_moments(excerpts, draw)
+        more_owner, more_onset = false_peaks(excerpts, logits.detach(), draw)
+        false_owner, false_onset = torch.cat((false_owner, more_owner)), torch.cat((false_onset, more_onset))
     chosen = torch.randperm(len(owner), generator=draw, device=owner.device)[:MOMENTS]
     owner = owner[chosen]
     jitter = torch.randint(-JITTER, JITTER + 1, owner.shape, generator=draw, device=owner.device)
